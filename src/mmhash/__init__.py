@@ -1,0 +1,7 @@
+"""mmhash: tag and retrieve image + caption pairs with short learned binary codes.
+
+Read the modules in the order of the data: :mod:`mmhash.data` (raw → index), :mod:`mmhash.encoders`
+(→ features), :mod:`mmhash.models`, :mod:`mmhash.losses`, :mod:`mmhash.training` (→ codes),
+:mod:`mmhash.index` (→ neighbours), :mod:`mmhash.voting` (→ scores), :mod:`mmhash.metrics` and
+:mod:`mmhash.plots`. A module imports only what stands before it.
+"""

@@ -1,0 +1,143 @@
+"""Files that are whole or not there: atomic writes, checksums, and readers that execute nothing."""
+
+import hashlib
+import json
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from mmhash.errors import InputError
+
+
+@contextmanager
+def atomic_path(path: Path | str) -> Iterator[Path]:
+    """Yield a temporary path beside ``path``; on success fsync it and rename it to ``path``.
+
+    On any exception, Ctrl-C included, the temporary file is removed and ``path`` stays as it was.
+    The yielded path has the suffix of ``path``, since some writers choose a format by it.
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(prefix=f".{path.stem}.", suffix=path.suffix, dir=path.parent)
+    os.close(handle)
+    temporary = Path(name)
+    try:
+        yield temporary
+        with temporary.open("rb+") as stream:
+            os.fsync(stream.fileno())
+        temporary.chmod(0o644)  # mkstemp makes files private; outs are shared
+        temporary.replace(path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+
+
+def write_bytes(path: Path | str, data: bytes) -> None:
+    """Write ``data`` to ``path`` atomically."""
+    with atomic_path(path) as temporary:
+        temporary.write_bytes(data)
+
+
+def write_text(path: Path | str, text: str) -> None:
+    """Write ``text`` as UTF-8 with ``\\n`` line ends to ``path`` atomically."""
+    write_bytes(path, text.encode("utf-8"))
+
+
+def write_json(path: Path | str, value: Any) -> None:
+    """Write ``value`` as JSON atomically; raises ValueError for NaN and infinity, which JSON lacks."""
+    write_text(path, json.dumps(value, indent=1, ensure_ascii=False, allow_nan=False) + "\n")
+
+
+def read_json(path: Path | str) -> Any:
+    """Read JSON; raises :class:`InputError` naming the file where it is missing or malformed."""
+    try:
+        return json.loads(Path(path).read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise InputError(f"{path}: no such file") from None
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise InputError(f"{path}: not valid JSON ({error}); is the file truncated?") from None
+
+
+def write_npy(path: Path | str, array: np.ndarray) -> None:
+    """Write ``array`` in NumPy's format atomically (object arrays are refused)."""
+    with atomic_path(path) as temporary, temporary.open("wb") as stream:
+        np.save(stream, array, allow_pickle=False)
+
+
+def read_npy(path: Path | str, mmap: bool = False) -> np.ndarray:
+    """Read a NumPy array, memory-mapped and read-only if ``mmap``.
+
+    Raises :class:`InputError` naming the file where it is missing, truncated or no plain array.
+    """
+    try:
+        return np.load(path, mmap_mode="r" if mmap else None, allow_pickle=False)
+    except FileNotFoundError:
+        raise InputError(f"{path}: no such file") from None
+    except (ValueError, OSError, EOFError) as error:
+        raise InputError(f"{path}: not a readable .npy array ({error})") from None
+
+
+def write_table(path: Path | str, table: pa.Table) -> None:
+    """Write a table as Parquet atomically; equal tables give equal bytes."""
+    with atomic_path(path) as temporary:
+        pq.write_table(table, temporary, compression="zstd")
+
+
+def read_table(path: Path | str) -> pa.Table:
+    """Read a Parquet table; raises :class:`InputError` where it is missing or damaged."""
+    try:
+        return pq.read_table(path)
+    except FileNotFoundError:
+        raise InputError(f"{path}: no such file") from None
+    except (pa.ArrowInvalid, OSError) as error:
+        raise InputError(f"{path}: not a readable Parquet table ({error})") from None
+
+
+def sha256_file(path: Path | str) -> str:
+    """Return the SHA-256 of a file's bytes as 64 hexadecimal digits."""
+    with Path(path).open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def digest(*parts: Any) -> str:
+    """Return a SHA-256 over ``parts`` (bytes, or anything JSON can write), in order."""
+    total = hashlib.sha256()
+    for part in parts:
+        data = part if isinstance(part, bytes) else json.dumps(part, sort_keys=True).encode()
+        total.update(len(data).to_bytes(8, "little") + data)
+    return total.hexdigest()
+
+
+def code_digest() -> str:
+    """Return a digest of this library's source, so that resume state never outlives its code."""
+    package = Path(__file__).parent
+    return digest(
+        *(
+            part
+            for source in sorted(package.rglob("*.py"))
+            for part in (source.relative_to(package).as_posix(), source.read_bytes())
+        )
+    )
+
+
+def dvc_root() -> Path:
+    """Return the main checkout: ``$DVC_ROOT`` inside a DVC run, else the working directory.
+
+    In ``dvc exp run --temp`` the working directory is a copy without the raw data and the resume
+    state; both are found through this path.
+    """
+    return Path(os.environ.get("DVC_ROOT") or Path.cwd())
+
+
+def cache_dir(stage: str, key: str) -> Path:
+    """Return (and make) the folder of ``stage``'s resume state for the result that ``key`` names."""
+    folder = dvc_root() / ".cache" / stage / key[:32]
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder

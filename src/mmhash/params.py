@@ -1,0 +1,310 @@
+"""The typed schema of ``params.yaml``: every key, its type and its range.
+
+This module only validates. It is read by every stage and left out of the stages' dependencies, so
+that a new key does not re-run the world; what a value does stands in the module that uses it.
+"""
+
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from ruamel.yaml import YAML
+from ruamel.yaml.error import YAMLError
+
+from mmhash.errors import InputError
+
+Positive = Annotated[int, Field(ge=1)]
+Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
+NonNegative = Annotated[float, Field(ge=0.0, allow_inf_nan=False)]
+AboveZero = Annotated[float, Field(gt=0.0, allow_inf_nan=False)]
+Seed = Annotated[int, Field(ge=0, lt=2**63)]
+
+
+class Block(BaseModel):
+    """A block of ``params.yaml``: unknown keys and wrong types are errors, values do not change."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+
+
+class Run(Block):
+    """The two one-word switches."""
+
+    dataset: Literal["sample", "coco2014", "features"]
+    hardware: Literal["auto", "cpu", "rtx5080_16gb", "emergency"]
+
+
+class EncoderSource(Block):
+    """Which checkpoint encodes a dataset."""
+
+    checkpoint: Annotated[str, Field(min_length=1)]
+    revision: str | None
+    max_num_patches: Positive | None
+
+
+class Dataset(Block):
+    """Where a dataset lies."""
+
+    root: Annotated[str, Field(min_length=1)]
+    download: bool
+    strict_counts: bool
+    encoder: EncoderSource | None
+
+
+class Datasets(Block):
+    """One block a dataset that ``run.dataset`` can name."""
+
+    sample: Dataset
+    coco2014: Dataset
+    features: Dataset
+
+
+class Hardware(Block):
+    """What cannot change a result beyond rounding."""
+
+    device: Literal["auto", "cpu", "cuda"]
+    precision: Literal["auto", "float32", "bfloat16", "float16"]
+    num_workers: Annotated[int, Field(ge=0)]
+    prefetch_factor: Positive
+    pin_memory: bool
+    persistent_workers: bool
+    extract_batch: Positive
+    compile: bool
+    vram_alert_gb: AboveZero | None
+
+
+class HardwareProfiles(Block):
+    """One block a machine that ``run.hardware`` can name."""
+
+    auto: Hardware
+    cpu: Hardware
+    rtx5080_16gb: Hardware
+    emergency: Hardware
+
+
+class Split(Block):
+    """How images are divided."""
+
+    protocol: Literal["karpathy"]
+
+
+class Features(Block):
+    """How vectors are extracted and stored."""
+
+    dtype: Literal["float16", "float32"]
+    on_bad_image: Literal["error", "skip"]
+    normalise: bool
+    prompts: Annotated[list[str], Field(min_length=1)]
+
+    @model_validator(mode="after")
+    def _prompts_have_a_slot(self) -> "Features":
+        for prompt in self.prompts:
+            if prompt.count("{}") != 1:
+                raise ValueError(f"prompt {prompt!r} must contain {{}} once, for the class name")
+        return self
+
+
+class Model(Block):
+    """Which method."""
+
+    name: Literal["full", "mlp"]
+
+
+class Fusion(Block):
+    """How image and text vectors meet."""
+
+    type: Literal["concat", "concat_direction", "hadamard", "hadamard_with_magnitude"]
+    mlp_dims: Annotated[list[Positive], Field(min_length=1)]
+    dropout: Annotated[float, Field(ge=0.0, lt=1.0)]
+    activation: Literal["relu", "gelu"]
+    dim: Positive | None
+
+
+class Hash(Block):
+    """The hash layer."""
+
+    enabled: bool
+    bits: Literal[16, 32, 64, 128, 256]
+    batch_norm: bool
+    schedule: Literal["constant", "linear", "exponential", "step"]
+    scale_min: AboveZero
+    scale_max: AboveZero
+
+
+class Classifier(Block):
+    """The linear head."""
+
+    prior_init: bool
+    use_bias: bool
+
+    @model_validator(mode="after")
+    def _prior_needs_a_bias(self) -> "Classifier":
+        if self.prior_init and not self.use_bias:
+            raise ValueError("prior_init needs use_bias: true (the prior is written to the bias)")
+        return self
+
+
+class Align(Block):
+    """What gives the alignment term a gradient while the towers are frozen."""
+
+    projection: bool
+
+
+class HashRegularisation(Block):
+    """Weights inside the hash term."""
+
+    lambda_balance: NonNegative
+    lambda_decorr: NonNegative
+
+
+class Loss(Block):
+    """The weights of the loss terms."""
+
+    classification: Literal["bce", "focal", "class_balanced", "asymmetric"]
+    bce_weight: NonNegative
+    cosine_weight: NonNegative
+    hash_weight: NonNegative
+    hash_reg: HashRegularisation
+    focal_alpha: Fraction
+    focal_gamma: NonNegative
+    pairwise_weight: NonNegative
+
+
+class Train(Block):
+    """The optimiser and its schedule."""
+
+    batch_size: Annotated[int, Field(ge=2)]
+    gradient_accumulation_steps: Positive
+    amp: bool
+    amp_dtype: Literal["float16", "bfloat16"]
+    num_epochs: Positive
+    lr: AboveZero
+    weight_decay: NonNegative
+    warmup_ratio: Fraction
+    min_lr: NonNegative
+    gradient_clip_norm: AboveZero
+    early_stopping_patience: Positive
+    seed: Seed
+    deterministic: bool
+    on_oom: Literal["stop", "halve"]
+    log_every: Positive
+    log_gradient_norms: bool
+
+    @model_validator(mode="after")
+    def _cosine_falls(self) -> "Train":
+        if self.min_lr > self.lr:
+            raise ValueError(f"min_lr = {self.min_lr} must not be above lr = {self.lr}")
+        return self
+
+
+class Index(Block):
+    """The database side."""
+
+    kind: Literal["flat"]
+    captions: Literal["first", "all", "mean"]
+
+
+class Knn(Block):
+    """The vote."""
+
+    k: Positive
+    voting: Literal["softmax", "uniform"]
+    tau: AboveZero
+    ties: Literal["expected", "row_id"]
+    top_n_tags: Positive
+
+
+class Evaluate(Block):
+    """Thresholds and intervals."""
+
+    thresholds: Literal["global", "per_class"]
+    bootstrap_samples: Annotated[int, Field(ge=100)]
+    bootstrap_seed: Seed
+
+
+class Plots(Block):
+    """Looks."""
+
+    dpi: Annotated[int, Field(ge=30, le=600)]
+
+
+class Params(Block):
+    """The whole file."""
+
+    run: Run
+    datasets: Datasets
+    hardware: HardwareProfiles
+    split: Split
+    features: Features
+    model: Model
+    fusion: Fusion
+    hash: Hash
+    classifier: Classifier
+    align: Align
+    loss: Loss
+    train: Train
+    index: Index
+    knn: Knn
+    evaluate: Evaluate
+    plots: Plots
+
+    @model_validator(mode="after")
+    def _images_need_an_encoder(self) -> "Params":
+        for name in ("sample", "coco2014"):
+            if getattr(self.datasets, name).encoder is None:
+                raise ValueError(f"datasets.{name}.encoder is null; pictures need a checkpoint")
+        return self
+
+    @property
+    def dataset(self) -> Dataset:
+        """The block of ``datasets`` that ``run.dataset`` names."""
+        return getattr(self.datasets, self.run.dataset)
+
+    @property
+    def profile(self) -> Hardware:
+        """The block of ``hardware`` that ``run.hardware`` names."""
+        return getattr(self.hardware, self.run.hardware)
+
+
+def _one_line(path: Path | str, error: ValidationError) -> str:
+    """Return the first problem as "file: key = value: what is allowed" and count the others."""
+    problems = error.errors(include_url=False)
+    # An unknown key explains a missing one (a typing mistake gives both), so it goes first.
+    problems.sort(key=lambda problem: problem["type"] != "extra_forbidden")
+    first = problems[0]
+    key = ".".join(str(part) for part in first["loc"])
+    if first["type"] == "extra_forbidden":
+        text = f"unknown key {key}; remove it or correct its name"
+    elif first["type"] == "missing":
+        text = f"missing key {key}"
+    elif first["type"] == "value_error":
+        text = f"{key + ': ' if key else ''}{first['ctx']['error']}"
+    else:
+        text = f"{key} = {first['input']!r}: {first['msg'].replace('Input should', 'must')}"
+    more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
+    return f"{path}: {text}{more}"
+
+
+def parse_params(values: Any, source: Path | str = "params.yaml") -> Params:
+    """Validate plain values; raises :class:`InputError` naming key, value and what is allowed."""
+    if not isinstance(values, dict):
+        raise InputError(f"{source}: must be a mapping of blocks (run, datasets, hash, ...)")
+    try:
+        return Params.model_validate(values)
+    except ValidationError as error:
+        raise InputError(_one_line(source, error)) from None
+
+
+def load_params(path: Path | str = "params.yaml") -> Params:
+    """Read and validate ``params.yaml``.
+
+    The file is parsed as YAML 1.2, as DVC does, so ``2e-4`` is a number for both. Raises
+    :class:`InputError` in one line for a missing file, a syntax error, an unknown key, a wrong
+    type or a value out of range.
+    """
+    try:
+        values = YAML(typ="safe", pure=True).load(Path(path).read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise InputError(f"{path}: no such file; run from the repository's root") from None
+    except (YAMLError, UnicodeDecodeError) as error:
+        raise InputError(f"{path}: not valid YAML: {error}") from None
+    return parse_params(values, path)

@@ -1,0 +1,85 @@
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from mmhash.errors import InputError
+from mmhash.files import (
+    atomic_path,
+    digest,
+    dvc_root,
+    read_json,
+    read_npy,
+    read_table,
+    sha256_file,
+    write_json,
+    write_npy,
+    write_table,
+    write_text,
+)
+
+
+def test_an_interrupted_write_leaves_the_old_file_and_no_debris(tmp_path: Path) -> None:
+    target = tmp_path / "result.json"
+    write_text(target, "old")
+    with pytest.raises(KeyboardInterrupt), atomic_path(target) as temporary:  # noqa: PT012
+        temporary.write_text("half")
+        raise KeyboardInterrupt
+    assert target.read_text() == "old"
+    assert list(tmp_path.iterdir()) == [target]
+
+
+def test_arrays_tables_and_json_come_back_as_written(tmp_path: Path) -> None:
+    array = np.arange(6, dtype=np.float16).reshape(2, 3)
+    write_npy(tmp_path / "a.npy", array)
+    np.testing.assert_array_equal(read_npy(tmp_path / "a.npy", mmap=True), array)
+    table = pa.table({"image_id": [1, 2], "captions": [["a"], ["b", "c"]]})
+    write_table(tmp_path / "t.parquet", table)
+    assert read_table(tmp_path / "t.parquet").equals(table)
+    write_json(tmp_path / "j.json", {"名": [1, 0.5]})
+    assert read_json(tmp_path / "j.json") == {"名": [1, 0.5]}
+
+
+def test_equal_tables_give_equal_bytes(tmp_path: Path) -> None:
+    for name in ("one", "two"):
+        write_table(tmp_path / name, pa.table({"image_id": list(range(1000))}))
+    assert sha256_file(tmp_path / "one") == sha256_file(tmp_path / "two")
+
+
+def test_nan_is_refused_in_json(tmp_path: Path) -> None:
+    with pytest.raises(ValueError):
+        write_json(tmp_path / "j.json", {"mAP": float("nan")})
+    assert not (tmp_path / "j.json").exists()
+
+
+def test_a_pickled_array_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "evil.npy"
+    np.save(path, np.array([{"a": 1}], dtype=object), allow_pickle=True)
+    with pytest.raises(InputError, match=r"evil\.npy"):
+        read_npy(path)
+
+
+@pytest.mark.parametrize("reader", [read_json, read_npy, read_table])
+def test_missing_and_truncated_files_give_one_line(tmp_path: Path, reader) -> None:
+    with pytest.raises(InputError, match="no such file"):
+        reader(tmp_path / "absent")
+    broken = tmp_path / "broken"
+    broken.write_bytes(b'{"a": [1,')
+    with pytest.raises(InputError, match="broken"):
+        reader(broken)
+
+
+def test_a_digest_depends_on_order_and_borders() -> None:
+    assert digest("a", "bc") != digest("ab", "c")
+    assert digest(1, 2) != digest(2, 1)
+    assert digest({"b": 1, "a": 2}) == digest({"a": 2, "b": 1})
+
+
+def test_the_main_checkout_is_found_through_dvc_root(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DVC_ROOT", str(tmp_path))
+    assert dvc_root() == tmp_path
+    monkeypatch.delenv("DVC_ROOT")
+    assert dvc_root() == Path.cwd()

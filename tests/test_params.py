@@ -1,0 +1,117 @@
+import copy
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from ruamel.yaml import YAML
+
+from mmhash.errors import InputError
+from mmhash.params import load_params, parse_params
+
+PARAMS = Path(__file__).resolve().parents[1] / "params.yaml"
+
+
+@pytest.fixture
+def values() -> dict[str, Any]:
+    return YAML(typ="safe", pure=True).load(PARAMS.read_text(encoding="utf-8"))
+
+
+def put(values: dict[str, Any], key: str, value: Any) -> dict[str, Any]:
+    changed = copy.deepcopy(values)
+    *blocks, last = key.split(".")
+    target = changed
+    for block in blocks:
+        target = target[block]
+    target[last] = value
+    return changed
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "expected"),
+    [
+        ("hash.bits", 60, "hash.bits = 60: must be 16, 32, 64, 128 or 256"),
+        ("knn.k", 0, "knn.k = 0: must be greater than or equal to 1"),
+        ("hash.bitz", 64, "unknown key hash.bitz"),
+        ("run.dataset", "coco", "must be 'sample', 'coco2014' or 'features'"),
+        ("hash.enabled", "yes", "must be a valid boolean"),
+        ("train.lr", "fast", "must be a valid number"),
+        ("train.lr", float("nan"), "must be a finite number"),
+        ("train.lr", 1e-9, "min_lr = 1e-06 must not be above lr"),
+        ("train.batch_size", 1, "must be greater than or equal to 2"),
+        ("knn.tau", 0.0, "must be greater than 0"),
+        ("knn.k", True, "must be a valid integer"),
+        ("classifier.use_bias", False, "prior_init needs use_bias"),
+        ("datasets.sample.encoder", None, "datasets.sample.encoder is null"),
+        ("features.prompts", ["a photo"], "must contain {} once"),
+        ("datasets.coco2014.root", "", "at least 1 character"),
+    ],
+)
+def test_a_bad_value_gives_one_line_with_key_value_and_what_is_allowed(
+    values: dict[str, Any], key: str, value: Any, expected: str
+) -> None:
+    with pytest.raises(InputError) as caught:
+        parse_params(put(values, key, value))
+    message = str(caught.value)
+    assert expected in message
+    assert "\n" not in message
+    assert message.startswith("params.yaml: ")
+
+
+def test_the_misspelt_key_is_named_before_the_missing_one(values: dict[str, Any]) -> None:
+    changed = put(values, "hash.bit", 64)
+    del changed["hash"]["bits"]
+    with pytest.raises(InputError, match=r"unknown key hash\.bit;.*\(and 1 more\)"):
+        parse_params(changed)
+
+
+def test_integers_are_accepted_for_floats(values: dict[str, Any]) -> None:
+    assert parse_params(put(values, "knn.tau", 1)).knn.tau == 1.0
+
+
+def test_every_key_has_a_comment_in_block_style() -> None:
+    lines = PARAMS.read_text(encoding="utf-8").splitlines()
+    explained = set()
+    for line in lines:
+        stripped = line.strip()
+        if stripped.startswith(("#", "-")) or not stripped:
+            continue
+        key, _, rest = stripped.partition(":")
+        opens_a_block = rest.split("#")[0].strip() == ""
+        if "#" in rest:
+            explained.add(key)
+        # Profiles repeat their keys; one comment a key is enough.
+        assert opens_a_block or key in explained, f"no comment: {line}"
+
+
+def test_scientific_notation_is_a_number_as_it_is_for_dvc(
+    tmp_path: Path, values: dict[str, Any]
+) -> None:
+    text = PARAMS.read_text(encoding="utf-8").replace("lr: 0.0002", "lr: 2e-4")
+    path = tmp_path / "params.yaml"
+    path.write_text(text, encoding="utf-8")
+    assert load_params(path).train.lr == 2e-4
+
+
+@pytest.mark.parametrize("text", ["", "run: [", "- a\n- b\n", "run: {dataset: sample"])
+def test_a_broken_file_gives_one_line(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "params.yaml"
+    path.write_text(text, encoding="utf-8")
+    with pytest.raises(InputError, match=r"params\.yaml"):
+        load_params(path)
+
+
+def test_a_missing_file_says_where_to_run(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="run from the repository's root"):
+        load_params(tmp_path / "params.yaml")
+
+
+@given(st.recursive(st.none() | st.booleans() | st.integers() | st.text(), st.lists))
+def test_no_value_of_any_kind_gives_a_traceback(junk: Any) -> None:
+    values = YAML(typ="safe", pure=True).load(PARAMS.read_text(encoding="utf-8"))
+    for key in ("hash", "hash.bits", "fusion.mlp_dims", "run.dataset"):
+        try:
+            parse_params(put(values, key, junk))
+        except InputError as error:
+            assert str(error).startswith("params.yaml")  # noqa: PT017
