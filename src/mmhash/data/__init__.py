@@ -1,0 +1,1 @@
+"""Raw data in, one table of images with captions, labels and splits out."""

@@ -1,0 +1,1 @@
+"""The embedded sample: a small synthetic COCO drawn by this package."""

@@ -1,0 +1,84 @@
+"""The house: short modules, arrows that point one way, no circle."""
+
+import ast
+from pathlib import Path
+
+import pytest
+
+PACKAGE = Path(__file__).resolve().parents[1] / "src" / "mmhash"
+# Lower floors first. A module imports from its own floor or a lower one only.
+FLOORS = [
+    ["errors"],
+    ["files", "seeding", "progress"],
+    ["cost", "params"],
+    ["data"],
+    ["encoders"],
+    ["models"],
+    ["losses"],
+    ["training"],
+    ["codes"],
+    ["index"],
+    ["voting"],
+    ["metrics"],
+    ["features"],
+    ["evaluation"],
+    ["plots"],
+    ["cli"],
+]
+HEIGHT = {name: floor for floor, names in enumerate(FLOORS) for name in names}
+MODULES = sorted(PACKAGE.rglob("*.py"))
+
+
+def dotted(file: Path) -> str:
+    name = ".".join(("mmhash", *file.relative_to(PACKAGE).with_suffix("").parts))
+    return name.removesuffix(".__init__")
+
+
+def imports(file: Path) -> set[str]:
+    names: set[str] = set()
+    for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            names.add(node.module)
+            names |= {f"{node.module}.{alias.name}" for alias in node.names}
+    known = {dotted(module) for module in MODULES}
+    return {name for name in names if name in known and name != "mmhash"}
+
+
+@pytest.mark.parametrize("file", MODULES, ids=dotted)
+def test_a_module_is_at_most_400_lines(file: Path) -> None:
+    assert len(file.read_text(encoding="utf-8").splitlines()) <= 400
+
+
+@pytest.mark.parametrize("file", MODULES, ids=dotted)
+def test_arrows_point_downwards(file: Path) -> None:
+    if file == PACKAGE / "__init__.py":
+        return
+    own = HEIGHT[dotted(file).split(".")[1]]
+    for name in imports(file):
+        assert HEIGHT[name.split(".")[1]] <= own, f"{dotted(file)} imports {name}"
+
+
+def test_there_is_no_circular_import() -> None:
+    graph = {dotted(file): imports(file) for file in MODULES}
+    done: set[str] = set()
+
+    def visit(name: str, path: tuple[str, ...]) -> None:
+        assert name not in path, " -> ".join((*path, name))
+        if name not in done:
+            for below in graph[name]:
+                visit(below, (*path, name))
+            done.add(name)
+
+    for name in graph:
+        visit(name, ())
+
+
+@pytest.mark.parametrize("file", MODULES, ids=dotted)
+def test_every_module_and_public_function_says_what_it_is(file: Path) -> None:
+    tree = ast.parse(file.read_text(encoding="utf-8"))
+    assert ast.get_docstring(tree), "module docstring"
+    for node in tree.body:
+        if isinstance(node, ast.FunctionDef | ast.ClassDef) and not node.name.startswith("_"):
+            assert ast.get_docstring(node), f"{node.name} has no docstring"
