@@ -7,9 +7,12 @@ ones; that is what makes a resumed run equal an undisturbed one.
 """
 
 import hashlib
+from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
+
+if TYPE_CHECKING:
+    import torch
 
 
 def stream_seed(seed: int, *purpose: str | int) -> int:
@@ -24,7 +27,9 @@ def numpy_stream(seed: int, *purpose: str | int) -> np.random.Generator:
 
 
 def torch_stream(
-    seed: int, *purpose: str | int, device: torch.device | str = "cpu"
-) -> torch.Generator:
+    seed: int, *purpose: str | int, device: "torch.device | str" = "cpu"
+) -> "torch.Generator":
     """Return a PyTorch generator on ``device`` for the stream that ``purpose`` names."""
+    import torch  # drawing the sample needs no torch, which takes seconds to import
+
     return torch.Generator(device=device).manual_seed(stream_seed(seed, *purpose))

@@ -1,0 +1,132 @@
+"""Raw data of a dataset: make sure it is there, and say in a manifest what it is.
+
+``sample`` is drawn, ``coco2014`` is an existing folder that is read in place and never written to
+(what is downloaded beside it goes to ``.cache/downloads`` of the main checkout), ``features`` are
+the user's arrays. The manifest holds no times and no absolute paths, so the same data give the
+same bytes on every machine.
+"""
+
+import os
+from pathlib import Path
+from typing import Any
+
+from mmhash.data.coco import annotated_folders, how_to_get_coco, picture_folder
+from mmhash.data.download import extract_member, fetch
+from mmhash.data.folder import FEATURE_FILES, OFFSET_FILE, require_feature_files
+from mmhash.data.karpathy import find_split_file
+from mmhash.errors import InputError
+from mmhash.files import dvc_root, sha256_file
+
+_PICTURES = (".jpg", ".jpeg", ".png")
+
+
+def prepare_raw(
+    name: str, root: Path, download: bool, descriptor: dict[str, Any]
+) -> dict[str, Any]:
+    """Make sure that the raw data of dataset ``name`` are below ``root``; return their manifest.
+
+    The manifest: ``dataset``; ``files``, each with ``path`` (relative to the root), ``bytes`` and
+    ``sha256``; ``image_counts`` by folder. Pictures are counted, not summed.
+
+    With ``download`` the split file of COCO 2014 is fetched where it is absent, from the address
+    in ``descriptor["split_file"]``.
+
+    Raises :class:`InputError` with the line that says how to get what is missing.
+    """
+    ensure_raw(name, root)
+    if name == "features":
+        names = [*FEATURE_FILES, *([OFFSET_FILE] if (root / OFFSET_FILE).is_file() else [])]
+        return _manifest(name, {file: root / file for file in names}, {})
+    split = _find_split(name, root)
+    if split is None and download and name == "coco2014":
+        split = _fetch_split(name, descriptor["split_file"])
+    if split is None:
+        split = split_file(name, root)  # raises the line that says where to get it
+    folders = annotated_folders(root)
+    files = {
+        f"annotations/{kind}_{folder}.json": root / "annotations" / f"{kind}_{folder}.json"
+        for kind in ("instances", "captions")
+        for folder in folders
+    }
+    files[split.relative_to(root).as_posix() if split.is_relative_to(root) else split.name] = split
+    return _manifest(name, files, {folder: _count_pictures(root, folder) for folder in folders})
+
+
+def ensure_raw(name: str, root: Path) -> None:
+    """Make sure that raw data can be read; every reader of pictures and annotations calls this.
+
+    A sample with a missing picture is drawn again. For ``coco2014`` the annotations and a folder
+    of pictures for each of them must exist; single missing pictures are for the extraction to
+    list. Raises :class:`InputError` with the line that says what to get and where to put it.
+    """
+    if name == "sample":
+        from mmhash.data.sample.draw import draw_sample, sample_is_complete  # slow to import
+
+        if not sample_is_complete(root):
+            draw_sample(root)
+    elif name == "features":
+        require_feature_files(root)
+    else:
+        for folder in annotated_folders(root):
+            if not _count_pictures(root, folder):
+                raise InputError(
+                    f"{picture_folder(root, folder)}: no pictures there; {how_to_get_coco(root)}"
+                )
+
+
+def split_file(name: str, root: Path) -> Path:
+    """Return the split file of dataset ``name``: the user's below ``root``, else the fetched one.
+
+    Raises :class:`InputError` where there is neither.
+    """
+    found = _find_split(name, root)
+    if found is None:
+        raise InputError(
+            f"{root}: no dataset_coco.json (the Karpathy split); set "
+            f"datasets.{name}.download=true, or unpack it there from "
+            "https://cs.stanford.edu/people/karpathy/deepimagesent/caption_datasets.zip"
+        )
+    return found
+
+
+def _find_split(name: str, root: Path) -> Path | None:
+    fetched = _downloads(name) / "dataset_coco.json"
+    return find_split_file(root) or (fetched if fetched.is_file() else None)
+
+
+def _fetch_split(name: str, source: dict[str, Any]) -> Path:
+    """Download the archive of the split and take the one file out of it.
+
+    The archive goes once its member is out: the member's checksum is in the manifest.
+    """
+    target = _downloads(name) / "dataset_coco.json"
+    archive = target.with_name("caption_datasets.zip")
+    fetch(source["url"], archive, sha256=source["sha256"], size=source["bytes"])
+    try:
+        extract_member(archive, source["member"], target, source["max_bytes"])
+    finally:
+        archive.unlink(missing_ok=True)
+    return target
+
+
+def _downloads(name: str) -> Path:
+    return dvc_root() / ".cache" / "downloads" / name
+
+
+def _count_pictures(root: Path, folder: str) -> int:
+    path = picture_folder(root, folder)
+    if not path.is_dir():
+        return 0
+    with os.scandir(path) as entries:
+        return sum(entry.name.lower().endswith(_PICTURES) for entry in entries)
+
+
+def _manifest(name: str, files: dict[str, Path], image_counts: dict[str, int]) -> dict[str, Any]:
+    return {
+        "dataset": name,
+        "files": [
+            {"path": path, "bytes": file.stat().st_size, "sha256": sha256_file(file)}
+            for path, file in sorted(files.items())
+        ],
+        "image_counts": image_counts,
+    }
