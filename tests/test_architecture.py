@@ -20,7 +20,7 @@ FLOORS = [
     ["index"],
     ["voting"],
     ["metrics"],
-    ["features"],
+    ["features", "experiment"],
     ["evaluation"],
     ["plots"],
     ["cli"],

@@ -56,8 +56,8 @@ def test_labels_and_split_follow_the_feature_rows_when_a_picture_was_skipped(fol
     write_features(folder / "features", [10, 30, 40])
     store = load_features(folder / "features", folder / "data")
     assert store.split.tolist() == ["train", "val", "test"]
-    assert store.labels.tolist() == [[1, 0], [1, 1], [0, 0]]
-    assert store.image[:, 0].tolist() == [10, 30, 40]
+    assert store.features.labels.tolist() == [[1, 0], [1, 1], [0, 0]]
+    assert store.features.image[:, 0].tolist() == [10, 30, 40]
 
 
 def test_a_feature_row_without_an_image_is_refused(folder: Path) -> None:

@@ -44,7 +44,7 @@ def put(values: dict[str, Any], key: str, value: Any) -> dict[str, Any]:
         ("knn.k", True, "must be a valid integer"),
         ("classifier.use_bias", False, "prior_init needs use_bias"),
         ("datasets.sample.encoder", None, "datasets.sample.encoder is null"),
-        ("features.prompts", ["a photo"], "must contain {} once"),
+        ("zeroshot.prompts", ["a photo"], "must contain {} once"),
         ("datasets.coco2014.root", "", "at least 1 character"),
     ],
 )

@@ -15,22 +15,20 @@ from mmhash.data.coco import label_matrix
 from mmhash.data.karpathy import training_rows
 from mmhash.errors import InputError
 from mmhash.files import read_json, read_npy, read_table
+from mmhash.training.batches import Features
 
 
 @dataclass(frozen=True)
-class FeatureStore:
-    """N images with ragged captions; caption t of image i is text row ``caption_offset[i] + t``.
+class Dataset:
+    """N images: their memory-mapped ``features`` (with labels), ids, splits and class names.
 
-    ``image`` (N, D_i) and ``text`` (ΣT, D_t) are memory-mapped, float16 or float32. ``labels`` is
-    (N, C) uint8, ``split`` (N,) holds the names of the splits, ``prototypes`` (C, D_t) the unit
-    text vector of each class, or None for features that came without a text tower.
+    ``image_id`` is (N,) int64, ``split`` (N,) holds the names of the splits, ``prototypes``
+    (C, D_t) the unit text vector of each class, or None for features without a text tower;
+    ``meta`` says where the features are from.
     """
 
-    image: np.ndarray
-    text: np.ndarray
-    caption_offset: np.ndarray
+    features: Features
     image_id: np.ndarray
-    labels: np.ndarray
     split: np.ndarray
     categories: list[str]
     prototypes: np.ndarray | None
@@ -49,8 +47,11 @@ class FeatureStore:
         return np.union1d(self.training_rows(), self.rows("database"))
 
 
-def load_features(features: Path, data: Path) -> FeatureStore:
+def load_features(features: Path, data: Path, prototypes: Path | None = None) -> Dataset:
     """Open the outputs of ``extract_features`` beside the tables in ``data``.
+
+    ``prototypes`` is the file that ``encode_classes`` wrote; it holds no row where there is no text
+    tower.
 
     Raises :class:`InputError` where a feature row has no image, where array lengths disagree, or
     where train, val or test is empty.
@@ -66,27 +67,24 @@ def load_features(features: Path, data: Path) -> FeatureStore:
             f"{features / 'image_id.npy'}: names images that {data / 'images.parquet'} lacks; "
             "run dvc repro to extract the features again"
         )
-    prototypes = features / "prototypes.npy"
-    store = FeatureStore(
-        image=read_npy(features / "image.npy", mmap=True),
-        text=read_npy(features / "text.npy", mmap=True),
-        caption_offset=read_npy(features / "caption_offset.npy"),
+    classes = read_npy(prototypes) if prototypes is not None else np.empty((0, 0))
+    image = read_npy(features / "image.npy", mmap=True)
+    text = read_npy(features / "text.npy", mmap=True)
+    offset = read_npy(features / "caption_offset.npy")
+    if not len(image) == len(image_id) == len(offset) - 1 or offset[-1] != len(text):
+        raise InputError(
+            f"{features}: {len(image)} images, {len(image_id)} ids, {len(offset) - 1} caption "
+            f"offsets and {len(text)} captions do not fit together; run "
+            "dvc repro -f extract_features"
+        )
+    store = Dataset(
+        features=Features(image, text, offset, label_matrix(images, categories)[rows]),
         image_id=image_id,
-        labels=label_matrix(images, categories)[rows],
         split=split["split"].to_numpy(zero_copy_only=False)[rows],
         categories=[category["name"] for category in categories],
-        prototypes=read_npy(prototypes) if prototypes.is_file() else None,
+        prototypes=classes if len(classes) else None,
         meta=read_json(features / "meta.json"),
     )
-    if not (
-        len(store.image) == len(image_id) == len(store.caption_offset) - 1
-        and store.caption_offset[-1] == len(store.text)
-    ):
-        raise InputError(
-            f"{features}: {len(store.image)} images, {len(image_id)} ids, "
-            f"{len(store.caption_offset) - 1} caption offsets and {len(store.text)} captions do "
-            "not fit together; run dvc repro -f extract_features"
-        )
     for name, count in (
         ("train and restval", len(store.training_rows())),
         ("val", len(store.rows("val"))),

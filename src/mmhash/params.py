@@ -66,7 +66,6 @@ class Hardware(Block):
     num_workers: Annotated[int, Field(ge=0)]
     prefetch_factor: Positive
     pin_memory: bool
-    persistent_workers: bool
     extract_batch: Positive
     compile: bool
     vram_alert_gb: AboveZero | None
@@ -85,6 +84,7 @@ class Split(Block):
     """How images are divided."""
 
     protocol: Literal["karpathy"]
+    seed: Seed
 
 
 class Features(Block):
@@ -93,10 +93,15 @@ class Features(Block):
     dtype: Literal["float16", "float32"]
     on_bad_image: Literal["error", "skip"]
     normalise: bool
+
+
+class ZeroShot(Block):
+    """How class names become texts."""
+
     prompts: Annotated[list[str], Field(min_length=1)]
 
     @model_validator(mode="after")
-    def _prompts_have_a_slot(self) -> "Features":
+    def _prompts_have_a_slot(self) -> "ZeroShot":
         for prompt in self.prompts:
             if prompt.count("{}") != 1:
                 raise ValueError(f"prompt {prompt!r} must contain {{}} once, for the class name")
@@ -235,6 +240,7 @@ class Params(Block):
     hardware: HardwareProfiles
     split: Split
     features: Features
+    zeroshot: ZeroShot
     model: Model
     fusion: Fusion
     hash: Hash

@@ -1,0 +1,303 @@
+"""``mmhash doctor``: is this machine ready for the run that ``params.yaml`` describes?"""
+
+import os
+import platform
+import shutil
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+
+import faiss
+import pyarrow.parquet as pq
+import torch
+
+from mmhash.cli.estimates import (
+    extraction_seconds,
+    training_memory,
+    training_seconds,
+)
+from mmhash.cli.report import Finding, show
+from mmhash.data.coco import image_path
+from mmhash.data.source import ensure_raw
+from mmhash.encoders.checkpoint import load_checkpoint
+from mmhash.encoders.device import choose_device, choose_precision, describe_device
+from mmhash.encoders.extract import extract
+from mmhash.errors import InputError
+from mmhash.experiment import loss_weights, model_config, train_settings
+from mmhash.files import dvc_root, read_json, read_npy, read_table
+from mmhash.models.tagger import build_tagger
+from mmhash.params import Params, load_params
+
+GB = 1e9
+# Images, val rows, captions an image, classes and widths before anything has been extracted.
+EXPECTED = {
+    "sample": {"images": 5200, "val": 600, "captions": 5.5, "classes": 80, "width": 96},
+    "coco2014": {"images": 123287, "val": 5000, "captions": 5.0, "classes": 80, "width": 768},
+}
+
+
+def examine(timing: bool = True) -> bool:
+    """Print one line a check; return False where one failed.
+
+    ``timing`` adds the estimates of time, which run slices of the real work for some seconds.
+    Raises InputError where ``params.yaml`` itself is invalid.
+    """
+    params = load_params()
+    good = show(Finding("ok", "params.yaml", f"valid; dataset {params.run.dataset}"))
+    for finding in _findings(params, timing):
+        good = show(finding) and good
+    return good
+
+
+def _findings(params: Params, timing: bool) -> Iterator[Finding]:
+    yield _python()
+    device = _device(params)
+    if isinstance(device, Finding):
+        yield device
+        return
+    yield _torch(device)
+    yield _faiss(device)
+    dataset = _dataset(params)
+    yield dataset
+    yield _checkpoint(params)
+    size = _size(params)
+    yield _disk(params, size)
+    yield _batch(params)
+    yield _amp(params, device)
+    yield _towers(params)
+    yield from _memory(params, device, size)
+    if timing and dataset.status != "fail":
+        yield _training_time(params, device, size)
+        if params.run.dataset != "features":
+            yield _extraction_time(params, device, size)
+
+
+def _python() -> Finding:
+    return Finding("ok", "python", f"{platform.python_version()} on {platform.machine()}")
+
+
+def _device(params: Params) -> torch.device | Finding:
+    try:
+        return choose_device(params.profile.device)
+    except InputError as error:
+        return Finding("fail", "device", str(error), "-S run.hardware=auto")
+
+
+def _torch(device: torch.device) -> Finding:
+    seen = f"torch {torch.__version__}, {describe_device(device)}"
+    if device.type == "cpu":
+        return Finding("ok", "torch", f"{seen}, {torch.get_num_threads()} threads")
+    major, minor = torch.cuda.get_device_capability(device)
+    seen = f"{seen}, compute capability {major}.{minor}"
+    built = torch.cuda.get_arch_list()
+    same_generation = [arch for arch in built if arch.startswith(f"sm_{major}")]
+    if built and not same_generation and not any(arch.startswith("compute_") for arch in built):
+        return Finding(
+            "fail", "torch", f"{seen}, not in this build ({', '.join(built)})", "make install again"
+        )
+    return Finding("ok", "torch", seen)
+
+
+def _faiss(device: torch.device) -> Finding:
+    gpus = faiss.get_num_gpus() if hasattr(faiss, "get_num_gpus") else 0
+    seen = f"faiss {faiss.__version__}, {gpus} GPUs"
+    if device.type == "cuda" and gpus == 0:
+        return Finding("warn", "faiss", seen, "search runs on the CPU; install faiss-gpu")
+    return Finding("ok", "faiss", seen)
+
+
+def _dataset(params: Params) -> Finding:
+    root = dvc_root() / params.dataset.root
+    if params.run.dataset == "sample":
+        drawn = "drawn" if root.is_dir() else "will be drawn by dvc repro"
+        return Finding("ok", "dataset", f"sample, {drawn} in {params.dataset.root}")
+    try:
+        ensure_raw(params.run.dataset, root)
+    except InputError as error:
+        return Finding("fail", "dataset", f"{params.run.dataset} is not complete", str(error))
+    return Finding("ok", "dataset", f"{params.run.dataset} in {params.dataset.root}")
+
+
+def _checkpoint(params: Params) -> Finding:
+    source = params.dataset.encoder
+    if source is None:
+        return Finding("ok", "checkpoint", "none needed: the features are yours")
+    folder = Path(source.checkpoint)
+    if folder.is_dir():
+        if any(folder.glob("*.safetensors")):
+            return Finding("ok", "checkpoint", f"folder {source.checkpoint}")
+        return Finding(
+            "fail", "checkpoint", f"{folder} holds no weights", "put model.safetensors there"
+        )
+    from huggingface_hub import try_to_load_from_cache
+
+    cached = try_to_load_from_cache(source.checkpoint, "config.json", revision=source.revision)
+    if isinstance(cached, str):
+        return Finding("ok", "checkpoint", f"{source.checkpoint} in the local cache")
+    mend = "it is downloaded at first use; offline: name a folder in encoder.checkpoint"
+    return Finding("warn", "checkpoint", f"{source.checkpoint} is not in the local cache", mend)
+
+
+def _size(params: Params) -> dict[str, float]:
+    """Return how many images, val rows, captions, classes and dimensions the run has."""
+    features, manifest = Path("features"), Path("data/manifest.json")
+    extracted = manifest.is_file() and read_json(manifest)["dataset"] == params.run.dataset
+    if extracted and (features / "meta.json").is_file():
+        image = read_npy(features / "image.npy", mmap=True)
+        text = read_npy(features / "text.npy", mmap=True)
+        split = pq.read_table("data/split.parquet", columns=["split"])["split"].to_pylist()
+        return {
+            "images": len(image),
+            "val": split.count("val"),
+            "train": split.count("train") + split.count("restval"),
+            "captions": len(text) / len(image),
+            "classes": len(read_json("data/categories.json")),
+            "image_width": image.shape[1],
+            "text_width": text.shape[1],
+        }
+    if params.run.dataset == "features":
+        root = dvc_root() / params.dataset.root
+        if not (root / "image.npy").is_file():
+            return _sized(EXPECTED["coco2014"])
+        image, text = (read_npy(root / f"{name}.npy", mmap=True) for name in ("image", "text"))
+        classes = read_npy(root / "labels.npy", mmap=True).shape[1]
+        return _sized(
+            {
+                "images": len(image),
+                "val": len(image) / 10,
+                "captions": text.size / text.shape[-1] / len(image),
+                "classes": classes,
+                "width": image.shape[1],
+            }
+        )
+    return _sized(EXPECTED[params.run.dataset])
+
+
+def _sized(known: dict[str, float]) -> dict[str, float]:
+    """Fill in what follows from the number of images: about 8 % are val and test."""
+    return {
+        **{name: value for name, value in known.items() if name != "width"},
+        "train": known["images"] - 2 * known["val"],
+        "image_width": known["width"],
+        "text_width": known["width"],
+    }
+
+
+def _disk(params: Params, size: dict[str, float]) -> Finding:
+    itemsize = 2 if params.features.dtype == "float16" else 4
+    vectors = size["images"] * (size["image_width"] + size["captions"] * size["text_width"])
+    # The shards, the assembled arrays, and DVC's copy where the file system cannot share blocks.
+    need = 3 * itemsize * vectors
+    free = shutil.disk_usage(Path.cwd()).free
+    seen = f"{free / GB:.1f} GB free, features need up to {need / GB:.2f} GB"
+    if free < need:
+        return Finding("fail", "disk", seen, "free some space or move the checkout")
+    return Finding("ok", "disk", seen)
+
+
+def _batch(params: Params) -> Finding:
+    train = params.train
+    rows = train.batch_size * train.gradient_accumulation_steps
+    seen = f"{train.batch_size} × {train.gradient_accumulation_steps} = {rows} rows a step"
+    if params.hash.enabled and params.hash.batch_norm and train.batch_size < 16:
+        return Finding("warn", "batch", seen, "BatchNorm is noisy below 16 rows a micro batch")
+    return Finding("ok", "batch", seen)
+
+
+def _amp(params: Params, device: torch.device) -> Finding:
+    train = params.train
+    if not train.amp:
+        return Finding("ok", "AMP", "off, float32")
+    if device.type == "cpu" and train.amp_dtype == "float16":
+        return Finding("ok", "AMP", "float16 needs CUDA; this CPU trains in float32")
+    return Finding("ok", "AMP", train.amp_dtype)
+
+
+def _towers(params: Params) -> Finding:
+    if params.model.name == "full" and not params.align.projection and params.loss.cosine_weight:
+        return Finding(
+            "ok",
+            "towers",
+            "frozen; the alignment term is a constant without gradient "
+            "(align.projection=true gives it one)",
+        )
+    return Finding("ok", "towers", "frozen")
+
+
+def _memory(params: Params, device: torch.device, size: dict[str, float]) -> Iterator[Finding]:
+    model = model_config(
+        params, int(size["image_width"]), int(size["text_width"]), int(size["classes"])
+    )
+    tagger = build_tagger(model, 0)
+    parameters = sum(parameter.numel() for parameter in tagger.parameters())
+    parts = training_memory(
+        model, parameters, train_settings(params), int(size["images"]), round(size["captions"])
+    )
+    total = sum(parts.values())
+    shown = ", ".join(f"{name} {value / GB:.3f}" for name, value in parts.items())
+    if device.type == "cuda":
+        have = torch.cuda.get_device_properties(device).total_memory
+        name, mend = "GPU memory", "-S run.hardware=emergency and a smaller train.batch_size"
+    else:
+        have = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+        name, mend = "memory", "close other programs or take a smaller model"
+    seen = f"training needs about {total / GB:.2f} of {have / GB:.1f} GB ({shown})"
+    yield Finding("ok", name, seen) if total < 0.9 * have else Finding("fail", name, seen, mend)
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
+
+
+def _training_time(params: Params, device: torch.device, size: dict[str, float]) -> Finding:
+    model = model_config(
+        params, int(size["image_width"]), int(size["text_width"]), int(size["classes"])
+    )
+    settings = train_settings(params)
+    seconds = training_seconds(
+        int(size["train"]), int(size["val"]), model, loss_weights(params), settings, device
+    )
+    seen = f"about {_duration(seconds)} for {settings.num_epochs} epochs (measured on a slice)"
+    return Finding("ok", "training time", f"{seen}; early stopping may end sooner")
+
+
+def _extraction_time(params: Params, device: torch.device, size: dict[str, float]) -> Finding:
+    table = Path("data/images.parquet")
+    source, root = params.dataset.encoder, dvc_root() / params.dataset.root
+    assert source is not None
+    if not table.is_file() or not root.is_dir():
+        return Finding("ok", "extraction time", "known once index_coco has run")
+    images = read_table(table)
+    names = zip(images["folder"].to_pylist(), images["file_name"].to_pylist(), strict=True)
+    if not all(
+        image_path(root, *name).is_file() for name, _ in zip(names, range(64), strict=False)
+    ):
+        return Finding("ok", "extraction time", "known once index_coco has run on these data")
+    try:
+        towers = load_checkpoint(
+            source.checkpoint,
+            source.revision,
+            device,
+            source.max_num_patches,
+            precision=choose_precision(params.profile.precision, device),
+        )
+    except InputError as error:
+        return Finding("warn", "extraction time", "not measured", str(error))
+
+    def extract_some(count: int, folder: Path) -> None:
+        extract(
+            images.slice(0, count),
+            partial(image_path, root),
+            towers,
+            folder / "out",
+            folder / "shards",
+            on_bad_image="skip",
+            batch=params.profile.extract_batch,
+            workers=params.profile.num_workers,
+        )
+
+    seconds = extraction_seconds(int(size["images"]), images.num_rows, extract_some)
+    seen = f"about {_duration(seconds)} for {int(size['images'])} pictures (measured on a slice)"
+    return Finding("ok", "extraction time", seen)

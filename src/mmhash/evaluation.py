@@ -1,0 +1,277 @@
+"""From neighbours and logits to the numbers of ``metrics/eval.json``.
+
+A *head* is a way to score classes: ``knn`` (the neighbours vote), ``classifier`` (the sigmoid of
+the network's logits) and ``zeroshot`` (the image against the text vector of each class name). Each
+head's decision threshold is chosen on val and used for val and test alike.
+"""
+
+import logging
+import time
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import torch
+from scipy import sparse
+
+from mmhash.codes import binarise, pack
+from mmhash.encoders.prototypes import cosine_scores
+from mmhash.features import Dataset
+from mmhash.index import (
+    SearchIndex,
+    brute_force,
+    indexed_items,
+    kth_distance,
+    neighbour_chunks,
+    search_complete,
+    tie_aware_recall,
+)
+from mmhash.metrics.bootstrap import bootstrap_map
+from mmhash.metrics.codes import code_metrics
+from mmhash.metrics.multilabel import (
+    classes_without_positive,
+    multilabel_metrics,
+    plausibility_note,
+)
+from mmhash.metrics.retrieval import retrieval_metrics
+from mmhash.metrics.thresholds import choose_thresholds
+from mmhash.models.tagger import Tagger
+from mmhash.seeding import numpy_stream
+from mmhash.training.encode import encode
+from mmhash.voting import Ties, Voting, vote, weights
+
+logger = logging.getLogger(__name__)
+
+RECALL_QUERIES = 200  # compared with every item, so that the recall of any kind of index is known
+
+
+@dataclass(frozen=True)
+class Retriever:
+    """An index, what its rows are, and how its neighbours vote.
+
+    ``labels`` (M, C) uint8 and ``image_id`` (M,) int64 belong to the rows of ``index``.
+    """
+
+    index: SearchIndex
+    labels: np.ndarray
+    image_id: np.ndarray
+    k: int
+    voting: Voting
+    tau: float
+    ties: Ties
+
+    def score(self, queries: np.ndarray) -> tuple[np.ndarray, pa.Table]:
+        """Let the ``k`` nearest vote for each query.
+
+        ``queries`` are packed codes (n, B / 8) uint8 or real vectors (n, D). Returns the scores
+        (n, C) float32 in [0, 1] and a table with one row a query: image id, distance and weight
+        of its first ``k`` neighbours, nearest first. With ``ties="expected"`` items beyond the
+        k-th of a tie vote too; the table lists the first k by row, so that their weights need
+        not sum to 1.
+        """
+        votes_of = sparse.csr_array(self.labels, dtype=np.float64)
+        scores: list[np.ndarray] = []
+        parts: dict[str, list[np.ndarray]] = {"neighbour_ids": [], "distances": [], "weights": []}
+        for found in neighbour_chunks(self.index, queries, self.k):
+            scores.append(vote(found, votes_of, self.k, self.voting, self.tau, self.ties))
+            weight = weights(found, self.k, self.voting, self.tau, self.ties)
+            first = (found.lims[:-1, None] + np.arange(self.k)).ravel()
+            parts["neighbour_ids"].append(self.image_id[found.rows[first]])
+            parts["distances"].append(found.distances[first].astype(np.float32))
+            parts["weights"].append(weight[first].astype(np.float32))
+        columns = {
+            name: pa.FixedSizeListArray.from_arrays(np.concatenate(blocks), self.k)
+            for name, blocks in parts.items()
+        }
+        return np.concatenate(scores), pa.table(columns)
+
+    def recall(self, queries: np.ndarray) -> float:
+        """Return the tie-aware recall at ``k`` over the first queries, against every item."""
+        sample = queries[:RECALL_QUERIES]
+        found = search_complete(self.index, sample, self.k)
+        first = found.lims[:-1, None] + np.arange(self.k)
+        truth = brute_force(indexed_items(self.index), sample, self.k)
+        return tie_aware_recall(found.distances[first], kth_distance(truth, self.k))
+
+
+@dataclass(frozen=True)
+class ScoredSplit:
+    """A split with the class scores (n, C) of each head; ``queries`` as the index takes them."""
+
+    split: str
+    image_id: np.ndarray
+    labels: np.ndarray
+    soft: np.ndarray
+    queries: np.ndarray
+    hashed: bool
+    neighbours: pa.Table
+    heads: dict[str, np.ndarray] = field(default_factory=dict)
+
+    def tags(self, categories: list[str], n: int) -> pa.Table:
+        """Return the ``n`` best classes of each image by vote (of equals the lower class id)."""
+        scores = self.heads["knn"]
+        best = np.argsort(-scores, axis=1, kind="stable")[:, :n]
+        return pa.table(
+            {
+                "image_id": self.image_id,
+                "tags": [[categories[c] for c in row] for row in best],
+                "scores": np.take_along_axis(scores, best, axis=1).tolist(),
+            }
+        )
+
+
+def score_split(
+    split: str,
+    dataset: Dataset,
+    tagger: Tagger,
+    hash_scale: float,
+    retriever: Retriever,
+    device: torch.device,
+) -> ScoredSplit:
+    """Encode the images of ``split`` with their first caption and score them with every head.
+
+    The zero-shot head exists where the features came with prototypes of the same width; its
+    scores are cosines moved from [-1, 1] to [0, 1].
+    """
+    rows = dataset.rows(split)
+    found = encode(tagger, dataset.features, rows, hash_scale, device=device)
+    hashed = "h" in found
+    soft = found["h"] if hashed else found["z"]
+    queries = pack(binarise(soft)) if hashed else soft
+    knn, neighbours = retriever.score(queries)
+    heads = {"knn": knn, "classifier": probabilities(found["logits"])}
+    if dataset.prototypes is not None:
+        images = np.asarray(dataset.features.image[rows], dtype=np.float32)
+        heads["zeroshot"] = (1 + cosine_scores(images, dataset.prototypes)) / 2
+    image_id = dataset.image_id[rows]
+    return ScoredSplit(
+        split=split,
+        image_id=image_id,
+        labels=dataset.features.labels[rows],
+        soft=soft,
+        queries=queries,
+        hashed=hashed,
+        neighbours=neighbours.add_column(0, "image_id", pa.array(image_id)),
+        heads=heads,
+    )
+
+
+def probabilities(logits: np.ndarray) -> np.ndarray:
+    """Return the sigmoid of logits (n, C) as float32, without overflow for large negatives."""
+    positive = np.exp(-np.abs(logits.astype(np.float64)))
+    return (np.where(logits >= 0, 1.0, positive) / (1.0 + positive)).astype(np.float32)
+
+
+def evaluate_head(
+    head: str,
+    scores: dict[str, np.ndarray],
+    labels: dict[str, np.ndarray],
+    *,
+    mode: str,
+    bootstrap_samples: int,
+    bootstrap_seed: int,
+) -> tuple[dict[str, dict[str, Any]], dict[str, Any], list[str]]:
+    """Score one head on val and test with a threshold from val.
+
+    ``scores`` and ``labels`` hold (n, C) arrays under "val" and "test". Returns the figures by
+    split (with ``threshold`` and the 95 % bootstrap interval ``mAP_low``, ``mAP_high``), the
+    thresholds ``{"global": t, "per_class": [...]}``, and notes on figures that look wrong.
+    """
+    overall = choose_thresholds(scores["val"], labels["val"], "global")
+    per_class = choose_thresholds(scores["val"], labels["val"], "per_class")
+    figures: dict[str, dict[str, Any]] = {}
+    notes = []
+    for split in ("val", "test"):
+        found = multilabel_metrics(
+            scores[split], labels[split], overall, per_class if mode == "per_class" else None
+        )
+        low, high = bootstrap_map(
+            scores[split],
+            labels[split],
+            bootstrap_samples,
+            numpy_stream(bootstrap_seed, "bootstrap", head, split),
+        )
+        figures[split] = {
+            "mAP": found.pop("mAP"),
+            "mAP_low": low,
+            "mAP_high": high,
+            **found,
+            "threshold": overall,
+        }
+        note = plausibility_note(
+            figures[split]["mAP"], figures[split]["mAP_chance"], f"{split} {head}"
+        )
+        notes += [note] if note else []
+    return figures, {"global": overall, "per_class": per_class.tolist()}, notes
+
+
+def evaluate_heads(
+    splits: dict[str, ScoredSplit],
+    retriever: Retriever,
+    dataset: Dataset,
+    settings: dict[str, Any],
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return ``metrics/eval.json`` and ``predictions/thresholds.json`` as plain values.
+
+    ``splits`` holds "val" and "test"; ``settings`` is the ``evaluate`` block: ``thresholds``
+    (global or per_class), ``bootstrap_samples`` and ``bootstrap_seed``. Figures that look wrong
+    are logged with what to check.
+    """
+    figures: dict[str, Any] = {"val": {}, "test": {}}
+    thresholds = {}
+    labels = {name: scored.labels for name, scored in splits.items()}
+    for head in splits["val"].heads:
+        scores = {name: scored.heads[head] for name, scored in splits.items()}
+        found, thresholds[head], notes = evaluate_head(
+            head,
+            scores,
+            labels,
+            mode=settings["thresholds"],
+            bootstrap_samples=settings["bootstrap_samples"],
+            bootstrap_seed=settings["bootstrap_seed"],
+        )
+        for name, values in found.items():
+            figures[name][head] = values
+        for note in notes:
+            logger.warning("%s", note)
+    database = indexed_items(retriever.index)
+    figures["retrieval"] = {
+        name: retrieval_metrics(scored.queries, scored.labels, database, retriever.labels)
+        for name, scored in splits.items()
+    }
+    figures["retrieval"]["index_recall"] = retriever.recall(splits["val"].queries)
+    test = splits["test"]
+    figures["codes"] = code_metrics(test.queries, test.soft) if test.hashed else {}
+    figures["data"] = {
+        "database": len(retriever.labels),
+        **{name: len(scored.labels) for name, scored in splits.items()},
+        "classes": len(dataset.categories),
+        "test_classes_left_out": classes_without_positive(test.labels, dataset.categories),
+        "test_images_without_label": int((~test.labels.any(axis=1)).sum()),
+    }
+    return figures, thresholds
+
+
+def query_latency(index: SearchIndex, queries: np.ndarray, k: int) -> dict[str, float]:
+    """Time the search: milliseconds a single query (mean, p50, p99) and queries a second batched.
+
+    At most 200 queries are timed one by one, after ten that warm the caches.
+    """
+    for query in queries[:10]:
+        search_complete(index, query[None], k)
+    single = []
+    for query in queries[:200]:
+        start = time.perf_counter()
+        search_complete(index, query[None], k)
+        single.append(1e3 * (time.perf_counter() - start))
+    start = time.perf_counter()
+    for _ in neighbour_chunks(index, queries, k):
+        pass
+    seconds = time.perf_counter() - start
+    return {
+        "query_ms_mean": round(float(np.mean(single)), 4),
+        "query_ms_p50": round(float(np.percentile(single, 50)), 4),
+        "query_ms_p99": round(float(np.percentile(single, 99)), 4),
+        "queries_per_second_batched": round(len(queries) / seconds, 1),
+    }

@@ -1,0 +1,91 @@
+"""Fusion: what the two modalities contribute to one vector, and the MLP on it."""
+
+import torch
+from torch import Tensor, nn
+
+from mmhash.models.config import FusionConfig
+
+
+def product_width(image_dim: int, text_dim: int, dim: int | None) -> int | None:
+    """Return the width to which both directions are projected for d_img ⊙ d_txt.
+
+    None means that none is needed: the widths are equal and ``fusion.dim`` is not set. Where the
+    widths differ and ``fusion.dim`` is not set, it is the smaller of the two.
+    """
+    if dim is not None:
+        return dim
+    return None if image_dim == text_dim else min(image_dim, text_dim)
+
+
+class Fusion(nn.Module):
+    """z = MLP(x), with x by ``fusion.type``.
+
+    ==========================  ==================================================  =======
+    type                        x                                                   width
+    ==========================  ==================================================  =======
+    concat                      [v_img ; v_txt]                                     2 D
+    concat_direction            [d_img ; d_txt]                                     2 D
+    hadamard                    [d_img ; d_txt ; d_img ⊙ d_txt]                     3 D
+    hadamard_with_magnitude     [d_img ; d_txt ; d_img ⊙ d_txt ; m_img ; m_txt]     3 D + 2
+    ==========================  ==================================================  =======
+
+    Where the widths of image and text differ (or ``fusion.dim`` is set) the product is
+    (P_img d_img) ⊙ (P_txt d_txt) with learned projections to ``fusion.dim``. The MLP is
+    Linear → activation → dropout for each width in ``fusion.mlp_dims``.
+    """
+
+    def __init__(
+        self, vector_dims: tuple[int, int], direction_dims: tuple[int, int], config: FusionConfig
+    ) -> None:
+        super().__init__()
+        self.kind = config.type
+        self.project_image: nn.Module = nn.Identity()
+        self.project_text: nn.Module = nn.Identity()
+        width = sum(vector_dims if config.type == "concat" else direction_dims)
+        if config.type in ("hadamard", "hadamard_with_magnitude"):
+            projected = product_width(*direction_dims, config.dim)
+            if projected is not None:
+                self.project_image = nn.Linear(direction_dims[0], projected, bias=False)
+                self.project_text = nn.Linear(direction_dims[1], projected, bias=False)
+            width += projected or direction_dims[0]
+        if config.type == "hadamard_with_magnitude":
+            width += 2
+        self.input_width = width
+        layers: list[nn.Module] = []
+        for output in config.mlp_dims:
+            layers += [
+                nn.Linear(width, output),
+                nn.GELU() if config.activation == "gelu" else nn.ReLU(),
+                nn.Dropout(config.dropout),
+            ]
+            width = output
+        self.mlp = nn.Sequential(*layers)
+        self.output_width = width
+
+    def join(
+        self,
+        vectors: tuple[Tensor, Tensor],
+        directions: tuple[Tensor, Tensor],
+        log_magnitudes: tuple[Tensor, Tensor],
+    ) -> Tensor:
+        """Return x (n, width); each argument is an (image, text) pair of (n, ·) tensors."""
+        if self.kind == "concat":
+            return torch.cat(
+                [vectors[0].to(directions[0].dtype), vectors[1].to(directions[1].dtype)], dim=1
+            )
+        parts = list(directions)
+        if self.kind != "concat_direction":
+            parts.append(self.project_image(directions[0]) * self.project_text(directions[1]))
+        if self.kind == "hadamard_with_magnitude":
+            parts += log_magnitudes
+        return torch.cat(parts, dim=1)
+
+    def forward(
+        self,
+        vectors: tuple[Tensor, Tensor],
+        directions: tuple[Tensor, Tensor],
+        log_magnitudes: tuple[Tensor, Tensor],
+    ) -> Tensor:
+        """Return z (n, ``mlp_dims[-1]``)."""
+        z: Tensor = self.mlp(self.join(vectors, directions, log_magnitudes))
+        return z

@@ -1,0 +1,89 @@
+"""Weights on disk: safetensors whose bytes depend on nothing but their content."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+
+import safetensors.torch
+from safetensors import SafetensorError, safe_open
+from torch import Tensor
+
+from mmhash.errors import InputError
+from mmhash.files import read_json, write_bytes
+from mmhash.models.config import ModelConfig
+from mmhash.models.tagger import Tagger
+
+
+def to_bytes(tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> bytes:
+    """Serialise tensors as safetensors with the metadata in alphabetical order.
+
+    The library writes metadata in an order that changes from process to process; here the header
+    (a length of 8 bytes, little-endian, and JSON padded with spaces) is written once more, sorted,
+    so that equal content gives equal bytes.
+    """
+    plain = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    raw = safetensors.torch.save(plain, metadata=dict(metadata))
+    length = int.from_bytes(raw[:8], "little")
+    header = json.loads(raw[8 : 8 + length])
+    header["__metadata__"] = dict(sorted(metadata.items()))
+    text = json.dumps(header, ensure_ascii=False, separators=(",", ":")).encode()
+    text += b" " * (-len(text) % 8)
+    return len(text).to_bytes(8, "little") + text + raw[8 + length :]
+
+
+def save_tensors(
+    path: Path | str, tensors: Mapping[str, Tensor], metadata: Mapping[str, str]
+) -> None:
+    """Write tensors and metadata as one safetensors file, atomically and byte-reproducibly."""
+    write_bytes(path, to_bytes(tensors, metadata))
+
+
+def load_tensors(path: Path | str) -> tuple[dict[str, Tensor], dict[str, str]]:
+    """Read a safetensors file as (tensors on the CPU, metadata); InputError where it is no such."""
+    try:
+        with safe_open(str(path), framework="pt") as stream:
+            # Clones: slices of one buffer would pin the whole file in memory.
+            tensors = {name: stream.get_tensor(name).clone() for name in stream.keys()}  # noqa: SIM118
+            return tensors, dict(stream.metadata() or {})
+    except FileNotFoundError:
+        raise InputError(f"{path}: no such file; run the train stage first") from None
+    except (SafetensorError, OSError) as error:
+        raise InputError(f"{path}: not a readable safetensors file ({error})") from None
+
+
+def load_weights(tagger: Tagger, tensors: Mapping[str, Tensor], source: Path | str) -> None:
+    """Copy ``tensors`` into ``tagger``; InputError for a missing or extra name or another shape."""
+    own = tagger.state_dict()
+    for name in own:
+        if name not in tensors:
+            raise InputError(f"{source}: weight {name} is missing; the config is of another model")
+    for name, tensor in tensors.items():
+        if name not in own:
+            raise InputError(f"{source}: extra weight {name}; the config is of another model")
+        if tensor.shape != own[name].shape:
+            raise InputError(
+                f"{source}: weight {name} is {tuple(tensor.shape)} where the config says "
+                f"{tuple(own[name].shape)}"
+            )
+    tagger.load_state_dict(dict(tensors))
+
+
+def load_tagger(folder: Path | str, weights: str = "best.safetensors") -> tuple[Tagger, float]:
+    """Return the trained tagger of ``folder`` (evaluation mode) and β of the epoch it is from.
+
+    ``folder`` holds ``config.json`` and the weights file, as the train stage wrote them. β comes
+    from the weights' own metadata, so that ``last`` and the top files are used with theirs.
+    Raises :class:`InputError` where a file is missing, damaged or does not fit.
+    """
+    folder = Path(folder)
+    config = read_json(folder / "config.json")
+    if not isinstance(config, dict) or "model" not in config:
+        raise InputError(f"{folder / 'config.json'}: missing key model; run the train stage again")
+    tagger = Tagger(ModelConfig.from_dict(config["model"], str(folder / "config.json")))
+    tensors, metadata = load_tensors(folder / weights)
+    load_weights(tagger, tensors, folder / weights)
+    try:
+        scale = float(metadata["hash_scale"])
+    except (KeyError, ValueError):
+        raise InputError(f"{folder / weights}: metadata has no number hash_scale") from None
+    return tagger.eval(), scale

@@ -1,0 +1,1 @@
+"""Pictures of a run: small tables for ``dvc plots`` and the same as PNG."""

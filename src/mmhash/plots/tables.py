@@ -1,0 +1,196 @@
+"""From scores, labels and records of a run to the small tables that the plots show.
+
+A table is a dict of equally long columns; None stands for an undefined value. Each becomes one CSV
+file of ``plots/`` whose columns the templates in ``.dvc/plots/`` name.
+"""
+
+import csv
+import io
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from sklearn.metrics import precision_recall_curve
+
+from mmhash.codes import binarise
+from mmhash.errors import InputError
+from mmhash.files import write_text
+from mmhash.metrics.multilabel import per_class_table
+
+Table = dict[str, list[Any]]
+
+FIGURES = ("AP", "precision", "recall", "F1")
+# Column of the training history → panel of the chart and which images it was measured on.
+PANELS = {
+    "loss": ("total loss", "train"),
+    "val_loss": ("total loss", "val"),
+    "loss_classification": ("classification loss", "train"),
+    "loss_cosine": ("alignment loss, 1 − cos", "train"),
+    "loss_hash": ("hash loss", "train"),
+    "loss_quantisation": ("quantisation loss", "train"),
+    "loss_balance": ("bit balance loss", "train"),
+    "loss_decorrelation": ("bit decorrelation loss", "train"),
+    "loss_pairwise": ("pairwise loss", "train"),
+    "val_mAP": ("mAP, classifier head", "val"),
+    "lr": ("learning rate", "train"),
+    "hash_scale": ("hash scale β", "train"),
+    "gradient_norm_mean": ("gradient norm, mean", "train"),
+}
+# Entry of data/statistics.json → what its histogram counts and in which unit.
+HISTOGRAMS = {
+    "labels_per_image": "labels an image",
+    "captions_per_image": "captions an image",
+    "caption_words": "words a caption",
+}
+
+
+def class_table(
+    scores: np.ndarray,
+    labels: np.ndarray,
+    threshold: float | np.ndarray,
+    class_names: list[str],
+    frequency: Mapping[str, int],
+) -> Table:
+    """Return AP, precision, recall, F1 of each class, best AP first.
+
+    ``scores`` and ``labels`` are (n, C), ``threshold`` one number or (C,). ``images`` is how many
+    images of the whole dataset have the class, ``support`` how many of these n. A class without a
+    positive has no AP and no recall: its figures are None and it stands last.
+    """
+    found = per_class_table(scores, labels, threshold, class_names)
+    ap = [-math.inf if value is None else value for value in found["AP"]]
+    order = sorted(range(len(ap)), key=lambda c: (ap[c], found["support"][c]), reverse=True)
+    table: Table = {
+        "class": [class_names[c] for c in order],
+        "images": [int(frequency.get(class_names[c], 0)) for c in order],
+        "support": [found["support"][c] for c in order],
+    }
+    for figure in FIGURES:
+        table[figure] = [found[figure][c] if found["support"][c] else None for c in order]
+    return table
+
+
+def precision_recall_table(
+    scores: Mapping[str, np.ndarray],
+    labels: np.ndarray,
+    thresholds: Mapping[str, float],
+    points: int = 201,
+) -> Table:
+    """Return the micro precision-recall curve of each head, thinned to at most ``points`` points.
+
+    All (image, class) pairs are ranked together. Every point is one that a threshold really
+    reaches: for each of ``points`` equidistant recalls the first at or above it. Rows with
+    ``operating`` 1 are the points of the decision thresholds ``thresholds`` (chosen on val).
+    """
+    truth = labels.ravel()
+    rows: list[tuple[str, float, float, float, int]] = []
+    for head, values in scores.items():
+        flat = values.ravel().astype(np.float64)
+        precision, recall, cuts = precision_recall_curve(truth, flat)
+        # By rising recall, without the point (recall 0, precision 1) that no threshold gives.
+        precision, recall, cuts = precision[-2::-1], recall[-2::-1], cuts[::-1]
+        goals = np.linspace(0, 1, points)[1:]
+        kept = np.unique(np.concatenate([[0], np.searchsorted(recall, goals - 1e-12)]))
+        rows += [
+            (head, float(cuts[i]), float(recall[i]), float(precision[i]), 0)
+            for i in kept[kept < len(recall)]
+        ]
+        if head in thresholds:
+            chosen = flat >= thresholds[head]
+            hits = int(truth[chosen].sum())
+            if chosen.any():
+                place = (hits / int(truth.sum()), hits / int(chosen.sum()))
+                rows.append((head, float(thresholds[head]), *place, 1))
+    return _columns(("head", "threshold", "recall", "precision", "operating"), rows)
+
+
+def frequency_table(classes: Mapping[str, Table]) -> Table:
+    """Join the class tables of several heads to columns head, class, images, support, AP."""
+    rows = [
+        (head, *row)
+        for head, table in classes.items()
+        for row in zip(*(table[name] for name in ("class", "images", "support", "AP")), strict=True)
+    ]
+    return _columns(("head", "class", "images", "support", "AP"), rows)
+
+
+def training_table(history: Table) -> Table:
+    """Return the training history with one row a point: epoch, panel, series, value.
+
+    ``series`` is ``train`` or ``val``. A term that is absent or zero at every epoch was not part
+    of the loss and is left out.
+    """
+    rows = [
+        (int(float(epoch)), panel, series, value)
+        for column, (panel, series) in PANELS.items()
+        if any(history.get(column, []))
+        for epoch, value in zip(history["epoch"], history[column], strict=True)
+        if value is not None
+    ]
+    return _columns(("epoch", "panel", "series", "value"), rows)
+
+
+def class_frequency_table(frequency: Mapping[str, int]) -> Table:
+    """Return columns class and images, commonest class first."""
+    rows = sorted(frequency.items(), key=lambda entry: -entry[1])
+    return _columns(("class", "images"), rows)
+
+
+def histogram_table(statistics: Mapping[str, Any]) -> Table:
+    """Return the histograms of ``data/statistics.json``: quantity, value, count, share.
+
+    A quantity that the dataset does not have (no captions came with it) is left out.
+    """
+    rows = []
+    for entry, quantity in HISTOGRAMS.items():
+        counts = {int(v): c for v, c in statistics.get(entry, {}).get("histogram", {}).items()}
+        if any(counts):  # more than zeros
+            total = sum(counts.values())
+            rows += [(quantity, v, counts[v], counts[v] / total) for v in sorted(counts)]
+    return _columns(("quantity", "value", "count", "share"), rows)
+
+
+def bit_table(soft: np.ndarray) -> Table:
+    """Return the share of ones of each bit, (n, B) soft codes, with its rank by rising share."""
+    ones = binarise(soft).mean(axis=0, dtype=np.float64)
+    order = np.argsort(ones, kind="stable")
+    rows = [(rank, int(bit), float(ones[bit])) for rank, bit in enumerate(order, start=1)]
+    return _columns(("rank", "bit", "ones"), rows)
+
+
+def read_csv(path: Path) -> Table:
+    """Read a CSV file of numbers; empty cells are None.
+
+    Raises :class:`InputError` naming the file where it is missing, empty or holds other text.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise InputError(f"{path}: no such file") from None
+    header, *lines = list(csv.reader(io.StringIO(text))) or [[]]
+    try:
+        rows = [[float(cell) if cell else None for cell in line] for line in lines]
+        if not header:
+            raise ValueError("it is empty")
+        return _columns(header, rows)
+    except ValueError as error:
+        raise InputError(f"{path}: not a table of numbers ({error}); run its stage again") from None
+
+
+def write_csv(path: Path, table: Table) -> None:
+    """Write a table as CSV atomically: six significant digits, None as an empty cell."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(table)
+    for row in zip(*table.values(), strict=True):
+        writer.writerow([f"{cell:.6g}" if isinstance(cell, float) else cell for cell in row])
+    write_text(path, text.getvalue())
+
+
+def _columns(names: Any, rows: Any) -> Table:
+    columns: list[list[Any]] = [list(column) for column in zip(*rows, strict=True)]
+    if rows and len(columns) != len(names):
+        raise ValueError(f"{len(columns)} columns under {len(names)} names")
+    return dict(zip(names, columns or [[] for _ in names], strict=True))

@@ -1,0 +1,232 @@
+"""One epoch: the optimiser steps, their bookkeeping without waiting for the device, validation."""
+
+import logging
+import math
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from mmhash.errors import InputError
+from mmhash.losses.classification import effective_number_weights
+from mmhash.losses.total import TERMS, LossWeights, total_loss
+from mmhash.models.config import ModelConfig
+from mmhash.models.hash_layer import hash_scale
+from mmhash.models.tagger import build_tagger
+from mmhash.seeding import stream_seed
+from mmhash.training.batches import EpochPlan, FeatureStore, plan_epoch, windows
+from mmhash.training.schedule import learning_rate
+from mmhash.training.selection import validate
+from mmhash.training.settings import Precision, TrainingData, TrainSettings
+
+logger = logging.getLogger(__name__)
+
+# Sums of other terms say nothing of their own about what broke.
+BLAMED = [name for name in TERMS if name not in ("loss", "hash")]
+
+
+class _Micro(NamedTuple):
+    """A micro batch whose terms have not been looked at yet."""
+
+    step: int
+    start: int
+    stop: int
+    terms: Tensor
+
+
+class Run:
+    """A tagger in training: its optimiser, gradient scaler and data on the device."""
+
+    def __init__(
+        self,
+        data: TrainingData,
+        model: ModelConfig,
+        weights: LossWeights,
+        settings: TrainSettings,
+        precision: Precision,
+        device: torch.device,
+    ) -> None:
+        self.data, self.weights, self.settings = data, weights, settings
+        self.precision, self.device = precision, device
+        self.store = FeatureStore(data.features, device)
+        rows = data.train_rows
+        positives = data.features.labels[rows].sum(axis=0, dtype=np.int64)
+        self.tagger = build_tagger(model, settings.seed, positives, len(rows)).to(device)
+        self.class_weights: Tensor | None = None
+        if weights.classification == "class_balanced":
+            self.class_weights = (
+                torch.from_numpy(effective_number_weights(positives)).float().to(device)
+            )
+        self.parameters = list(self.tagger.parameters())
+        self.optimizer = torch.optim.AdamW(
+            self.parameters,
+            lr=settings.lr,
+            betas=(0.9, 0.999),
+            eps=1e-8,
+            weight_decay=settings.weight_decay,
+            fused=True,
+        )
+        self.scaler = torch.amp.GradScaler(device.type, enabled=precision.scale_gradients)
+        self.windows = windows(len(rows), settings.batch_size, settings.gradient_accumulation_steps)
+        self.steps_per_epoch = len(self.windows)
+        self.val_rows = self.store.index(data.val_rows)
+        self.val_captions = self.store.index(data.features.caption_offset[data.val_rows])
+
+    def epoch(self, epoch: int) -> tuple[dict[str, float], list[float]]:
+        """Train epoch ``epoch`` (from 0) and validate; return its history row and histogram of h.
+
+        Everything random in it follows from the seed and the epoch's number alone. Raises
+        :class:`InputError` for a loss that is not finite.
+        """
+        config = self.tagger.config.hash
+        scale = 1.0
+        if config.enabled:
+            scale = hash_scale(
+                config.schedule, epoch, self.settings.num_epochs, config.scale_min, config.scale_max
+            )
+        row: dict[str, float] = {"epoch": epoch, "lr": self._rate(epoch, self.steps_per_epoch - 1)}
+        row["hash_scale"] = scale
+        row |= self._train(epoch, scale)
+        result = validate(
+            self.tagger,
+            self.store,
+            self.val_rows,
+            self.val_captions,
+            self.weights,
+            self.class_weights,
+            scale,
+            self.settings.batch_size,
+        )
+        if not (math.isfinite(result.loss) and math.isfinite(result.mean_ap)):
+            raise InputError(f"epoch {epoch}: the val loss is not finite; {self._advice()}")
+        norms = {name: row.pop(name) for name in list(row) if name.startswith("gradient_norm")}
+        row |= {"val_loss": result.loss, "val_mAP": result.mean_ap} | norms
+        return row, result.histogram
+
+    def _rate(self, epoch: int, step: int) -> float:
+        s = self.settings
+        return learning_rate(
+            epoch * self.steps_per_epoch + step,
+            s.num_epochs * self.steps_per_epoch,
+            s.lr,
+            s.warmup_ratio,
+            s.min_lr,
+        )
+
+    def _train(self, epoch: int, scale: float) -> dict[str, float]:
+        """Run the optimiser steps of an epoch; return the mean of each term over its rows."""
+        settings = self.settings
+        torch.manual_seed(stream_seed(settings.seed, "dropout", epoch))
+        plan = plan_epoch(self.data.features, self.data.train_rows, settings.seed, epoch)
+        rows, captions = self.store.index(plan.rows), self.store.index(plan.captions)
+        self.tagger.train()
+        sums = torch.zeros(len(TERMS), dtype=torch.float64, device=self.device)
+        norms: list[Tensor] = []
+        pending: list[_Micro] = []
+        for step, window in enumerate(self.windows):
+            rate = self._rate(epoch, step)
+            for group in self.optimizer.param_groups:
+                group["lr"] = rate
+            window_rows = window[-1][1] - window[0][0]
+            for start, stop in window:
+                terms = self._backward(
+                    rows[start:stop], captions[start:stop], scale, (stop - start) / window_rows
+                )
+                pending.append(_Micro(step, start, stop, terms))
+            norm = self._update()
+            if settings.log_gradient_norms:
+                norms.append(norm)
+            if (step + 1) % settings.log_every == 0 or step + 1 == self.steps_per_epoch:
+                added, mean_loss = self._account(pending, epoch, plan)
+                sums += added
+                pending = []
+                logger.info(
+                    "epoch %d step %d/%d: lr %.2e, loss %.4f",
+                    *(epoch, step + 1, self.steps_per_epoch, rate, mean_loss),
+                )
+        means = (sums / len(plan.rows)).tolist()
+        row = {
+            name if name == "loss" else f"loss_{name}": value
+            for name, value in zip(TERMS, means, strict=True)
+        }
+        return row | (_norm_columns(norms) if norms else {})
+
+    def _backward(self, rows: Tensor, captions: Tensor, scale: float, share: float) -> Tensor:
+        """Add a micro batch's gradient, weighed by its share of the window; return its terms."""
+        image, text, labels = self.store.batch(rows, captions)
+        dtype = self.precision.autocast
+        with torch.autocast(self.device.type, dtype=dtype, enabled=dtype is not None):
+            output = self.tagger(image, text, scale)
+        terms = total_loss(
+            output, labels, self.weights, self.class_weights, self.tagger.config.aligned
+        )
+        self.scaler.scale(terms["loss"] * share).backward()
+        return torch.stack([term.detach() for term in terms.values()])
+
+    def _update(self) -> Tensor:
+        """Clip and step; return the norm of the gradient before clipping, still on the device."""
+        self.scaler.unscale_(self.optimizer)
+        norm = torch.nn.utils.clip_grad_norm_(self.parameters, self.settings.gradient_clip_norm)
+        self.scaler.step(self.optimizer)
+        self.scaler.update()
+        self.optimizer.zero_grad(set_to_none=True)
+        return norm
+
+    def _account(self, pending: list[_Micro], epoch: int, plan: EpochPlan) -> tuple[Tensor, float]:
+        """Return the row-weighted sums of the terms and the mean loss of some micro batches.
+
+        This is the only place where the loop waits for the device. InputError where a term is not
+        finite: it names the first step with one.
+        """
+        terms = torch.stack([micro.terms for micro in pending]).double()
+        counts = torch.tensor([micro.stop - micro.start for micro in pending], dtype=torch.float64)
+        sums = (terms * counts.to(self.device)[:, None]).sum(dim=0)
+        mean_loss = float(sums[0]) / float(counts.sum())
+        if not math.isfinite(mean_loss):
+            self._raise_not_finite(pending, terms, epoch, plan)
+        return sums, mean_loss
+
+    def _raise_not_finite(
+        self, pending: list[_Micro], terms: Tensor, epoch: int, plan: EpochPlan
+    ) -> None:
+        """Raise InputError naming step and terms, or the row of the features that is at fault."""
+        finite = torch.isfinite(terms).cpu().numpy()
+        first = int(np.argmin(finite.all(axis=1)))
+        micro = pending[first]
+        features = self.data.features
+        part = slice(micro.start, micro.stop)
+        for name, array, where in (
+            ("image", features.image, plan.rows[part]),
+            ("text", features.text, plan.captions[part]),
+        ):
+            broken = ~np.isfinite(array[where].astype(np.float32)).all(axis=1)
+            if broken.any():
+                raise InputError(
+                    f"row {int(where[int(broken.argmax())])} of the {name} features is not finite; "
+                    "extract the features again (features.dtype=float32 holds larger values)"
+                )
+        named = [name for name in BLAMED if not finite[first, TERMS.index(name)]] or ["loss"]
+        raise InputError(
+            f"epoch {epoch}, step {micro.step + 1} of {self.steps_per_epoch}: "
+            f"the loss is not finite (term: {', '.join(named)}); {self._advice()}"
+        )
+
+    def _advice(self) -> str:
+        return (
+            f"lower train.lr (now {self.settings.lr:g}), lengthen train.warmup_ratio (now "
+            f"{self.settings.warmup_ratio:g}) or lower loss.hash_weight (now "
+            f"{self.weights.hash_weight:g}); the last good epoch is kept"
+        )
+
+
+def _norm_columns(norms: list[Tensor]) -> dict[str, float]:
+    """Return mean and maximum of the gradient norms, without steps that the scaler skipped."""
+    values = torch.stack(norms).double()
+    values = values[torch.isfinite(values)]
+    if not len(values):
+        return {"gradient_norm_mean": 0.0, "gradient_norm_max": 0.0}
+    return {
+        "gradient_norm_mean": float(values.mean()),
+        "gradient_norm_max": float(values.max()),
+    }

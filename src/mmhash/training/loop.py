@@ -1,0 +1,263 @@
+"""The training loop, from features to the weights of the best epoch.
+
+AdamW, warm-up and cosine, gradient accumulation, mixed precision, selection by val mAP of the
+classifier head with early stopping. Killed at any moment it continues from the last finished
+epoch, and ends with the bytes that an undisturbed run would have written.
+"""
+
+import logging
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from mmhash.errors import InputError
+from mmhash.losses.total import LossWeights
+from mmhash.models.config import ModelConfig
+from mmhash.progress import track
+from mmhash.training.checkpoint import (
+    Progress,
+    load_state,
+    remove_state,
+    save_state,
+    write_outputs,
+)
+from mmhash.training.epoch import Run
+from mmhash.training.settings import Precision, TrainingData, TrainSettings, training_precision
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class TrainingSummary:
+    """What a training came to; equal for a resumed and an undisturbed run.
+
+    ``batch_size`` and ``gradient_accumulation_steps`` are those used in the end, after
+    ``out_of_memory_halvings``. ``notes`` are sentences for the user, also logged.
+    """
+
+    best_epoch: int
+    best_val_mAP: float  # noqa: N815 - the name of the metric everywhere else
+    last_val_mAP: float  # noqa: N815
+    epochs_run: int
+    stopped_early: bool
+    optimizer_steps: int
+    train_rows: int
+    val_rows: int
+    val_classes_without_positives: list[str]
+    parameters: int
+    precision: str
+    batch_size: int
+    gradient_accumulation_steps: int
+    out_of_memory_halvings: int
+    notes: list[str]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain values that JSON can write."""
+        return asdict(self)
+
+
+def train(
+    data: TrainingData,
+    model: ModelConfig,
+    weights: LossWeights,
+    settings: TrainSettings,
+    *,
+    device: torch.device | str,
+    cache: Path,
+    out: Path,
+    on_epoch: Callable[[dict[str, float]], None] | None = None,
+) -> TrainingSummary:
+    """Train ``model`` on ``data`` and write its files to ``out``.
+
+    ``out`` receives best, last and the three best weights, ``config.json``, ``history.csv`` and
+    ``h_histogram.csv`` at the end. ``cache`` holds the resume state and belongs to this result
+    alone (:func:`mmhash.training.checkpoint.training_key`); it is removed on success.
+    ``on_epoch`` is called with the history row of each finished epoch, on resume first with those
+    of the earlier process, in order. After a halving (``on_oom: halve``) the rows start over at
+    epoch 0.
+
+    Raises :class:`InputError` in one line for data that cannot train, a loss that is not finite
+    (the last good epoch stays in ``cache``), and memory that runs out with ``on_oom: stop``.
+    """
+    device = torch.device(device)
+    data.check(model)
+    if settings.batch_size < 2 and model.hash.enabled and model.hash.batch_norm:
+        raise InputError("train.batch_size = 1: BatchNorm needs at least 2 rows a micro batch")
+    precision = training_precision(settings, device)
+    notes = [*([precision.note] if precision.note else []), *_alignment_notes(model, weights)]
+    for note in notes:
+        logger.info("%s", note)
+
+    current, halvings = _settings_in_use(cache, settings)
+    with _forked_random_state(device), _deterministic(settings.deterministic):
+        while True:
+            # The except clause holds the failed run's tensors until it is left, so it only notes.
+            ran_out = False
+            folder = _state_folder(cache, current.batch_size)
+            try:
+                run, progress = _fit(
+                    data, model, weights, current, precision, device, folder, on_epoch
+                )
+            except torch.OutOfMemoryError:
+                ran_out = True
+            if not ran_out:
+                break
+            current = _after_out_of_memory(current, model)
+            halvings += 1
+            _state_folder(cache, current.batch_size).mkdir(parents=True, exist_ok=True)
+            if device.type == "cuda":
+                torch.cuda.empty_cache()
+
+    if halvings:
+        notes.append(
+            f"memory ran out: trained with train.batch_size={current.batch_size} "
+            f"train.gradient_accumulation_steps={current.gradient_accumulation_steps}"
+        )
+    last = run.tagger.state_dict()
+    write_outputs(out, folder, progress, last, model, data.categories)
+    remove_state(cache)
+    has_positive = data.features.labels[data.val_rows].any(axis=0)
+    return TrainingSummary(
+        best_epoch=progress.best_epoch,
+        best_val_mAP=progress.history[progress.best_epoch]["val_mAP"],
+        last_val_mAP=progress.history[-1]["val_mAP"],
+        epochs_run=progress.epochs,
+        stopped_early=progress.epochs < settings.num_epochs,
+        optimizer_steps=progress.epochs * run.steps_per_epoch,
+        train_rows=len(data.train_rows),
+        val_rows=len(data.val_rows),
+        val_classes_without_positives=[
+            name for name, seen in zip(data.categories, has_positive, strict=True) if not seen
+        ],
+        parameters=sum(parameter.numel() for parameter in run.tagger.parameters()),
+        precision=precision.name,
+        batch_size=current.batch_size,
+        gradient_accumulation_steps=current.gradient_accumulation_steps,
+        out_of_memory_halvings=halvings,
+        notes=notes,
+    )
+
+
+def _fit(
+    data: TrainingData,
+    model: ModelConfig,
+    weights: LossWeights,
+    settings: TrainSettings,
+    precision: Precision,
+    device: torch.device,
+    folder: Path,
+    on_epoch: Callable[[dict[str, float]], None] | None,
+) -> tuple[Run, Progress]:
+    """Train all epochs that are not yet in the state of ``folder``."""
+    run = Run(data, model, weights, settings, precision, device)
+    progress, scaler = load_state(folder, run.tagger, run.optimizer)
+    if progress.epochs:
+        run.scaler.load_state_dict(scaler)
+        logger.info("continuing after epoch %d from %s", progress.epochs - 1, folder)
+    if on_epoch:
+        for finished in progress.history:
+            on_epoch(dict(finished))
+    remaining = range(progress.epochs, settings.num_epochs)
+    for epoch in track(remaining, len(remaining), "training", "epoch"):
+        if epoch and epoch - 1 - progress.best_epoch >= settings.early_stopping_patience:
+            logger.info("stopped early: val mAP has not risen since epoch %d", progress.best_epoch)
+            break
+        row, histogram = run.epoch(epoch)
+        progress.add(row, histogram)
+        state = run.tagger.state_dict()
+        save_state(folder, progress, state, run.optimizer, run.scaler.state_dict())
+        logger.info(
+            "epoch %d: loss %.4f, val loss %.4f, val mAP %.4f",
+            *(epoch, row["loss"], row["val_loss"], row["val_mAP"]),
+        )
+        if on_epoch:
+            on_epoch(dict(row))
+    return run, progress
+
+
+def _alignment_notes(model: ModelConfig, weights: LossWeights) -> list[str]:
+    """Say where L_cos cannot teach anything, and what would change that."""
+    if model.name != "full" or model.align.projection or weights.cosine_weight == 0:
+        return []
+    if not model.aligned:
+        return [
+            f"loss_cosine is left out: image vectors have {model.image_dim} values, text vectors "
+            f"{model.text_dim}; align.projection=true brings both to one width"
+        ]
+    return [
+        "loss_cosine is a constant without gradient: the towers are frozen and no layer stands "
+        "before it; align.projection=true adds one that can learn"
+    ]
+
+
+def _state_folder(cache: Path, batch_size: int) -> Path:
+    """Return where the state for one batch size lies; its presence records a halving."""
+    return cache / f"batch_size-{batch_size}"
+
+
+def _halved(settings: TrainSettings) -> TrainSettings:
+    """Return the settings with half the batch and twice the accumulation."""
+    return replace(
+        settings,
+        batch_size=settings.batch_size // 2,
+        gradient_accumulation_steps=settings.gradient_accumulation_steps * 2,
+    )
+
+
+def _settings_in_use(cache: Path, settings: TrainSettings) -> tuple[TrainSettings, int]:
+    """Return the settings and the number of halvings that an earlier process arrived at."""
+    current, in_use, halvings, found = settings, settings, 0, 0
+    while current.batch_size > 1:
+        current, halvings = _halved(current), halvings + 1
+        if _state_folder(cache, current.batch_size).is_dir():
+            in_use, found = current, halvings
+    return in_use, found
+
+
+def _after_out_of_memory(settings: TrainSettings, model: ModelConfig) -> TrainSettings:
+    """Return the settings to start over with; InputError with ``on_oom: stop`` or nothing left."""
+    smallest = 2 if model.hash.enabled and model.hash.batch_norm else 1
+    smaller = _halved(settings)
+    if smaller.batch_size < smallest:
+        raise InputError(
+            f"memory ran out at train.batch_size={settings.batch_size}, which cannot be halved; "
+            "free memory on the device or take smaller fusion.mlp_dims"
+        )
+    overrides = (
+        f"-S train.batch_size={smaller.batch_size} "
+        f"-S train.gradient_accumulation_steps={smaller.gradient_accumulation_steps}"
+    )
+    if settings.on_oom == "stop":
+        raise InputError(
+            f"memory ran out at train.batch_size={settings.batch_size}; try: {overrides} "
+            "(or train.on_oom=halve, which does so by itself)"
+        )
+    logger.warning("memory ran out; starting over with %s", overrides)
+    return smaller
+
+
+@contextmanager
+def _forked_random_state(device: torch.device) -> Iterator[None]:
+    """Leave the caller's random state as it was: dropout draws from the global one."""
+    devices = [device.index or 0] if device.type == "cuda" else []
+    with torch.random.fork_rng(devices=devices):
+        yield
+
+
+@contextmanager
+def _deterministic(enabled: bool) -> Iterator[None]:
+    """Ask PyTorch for algorithms whose result does not depend on the order of threads."""
+    before = torch.are_deterministic_algorithms_enabled()
+    if enabled:
+        # cuBLAS is reproducible only with a workspace of fixed size, read at its first use.
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    torch.use_deterministic_algorithms(enabled)
+    try:
+        yield
+    finally:
+        torch.use_deterministic_algorithms(before)

@@ -1,0 +1,93 @@
+"""Validation: the val mAP that selects the epoch, the val loss, and the histogram of h."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from mmhash.losses.total import LossWeights, total_loss
+from mmhash.models.tagger import Tagger
+from mmhash.training.batches import FeatureStore, micro_batches
+
+HISTOGRAM_BINS = 40
+
+
+def mean_average_precision(scores: np.ndarray, labels: np.ndarray) -> float:
+    """Return the macro mean over classes of the non-interpolated average precision.
+
+        AP = Σ_n (R_n − R_{n−1}) P_n
+
+    over the distinct thresholds, as ``sklearn.metrics.average_precision_score``: equal scores are
+    one threshold, so their order plays no part. ``scores`` and ``labels`` are (n, C); classes
+    without a positive are left out, and ValueError is raised if that leaves none.
+
+    >>> mean_average_precision(np.array([[.9], [.8], [.7]]), np.array([[1], [0], [1]]))
+    0.8333333333333333
+    """
+    n = len(scores)
+    order = np.argsort(-scores, axis=0, kind="stable")
+    ranked = np.take_along_axis(scores, order, axis=0)
+    hits = np.take_along_axis(labels, order, axis=0).astype(np.float64)
+    positives = hits.sum(axis=0)
+    if not positives.any():
+        raise ValueError("no class has a positive")
+    # Each rank is worth the precision at the end of its group of equal scores.
+    ends_group = np.ones(scores.shape, dtype=bool)
+    ends_group[:-1] = ranked[:-1] != ranked[1:]
+    ranks = np.broadcast_to(np.arange(n)[:, None], scores.shape)
+    end = np.minimum.accumulate(np.where(ends_group, ranks, n)[::-1], axis=0)[::-1]
+    precision = np.take_along_axis(hits.cumsum(axis=0), end, axis=0) / (end + 1)
+    seen = positives > 0
+    return float(((hits * precision).sum(axis=0)[seen] / positives[seen]).mean())
+
+
+@dataclass(frozen=True)
+class Validation:
+    """What one pass over val gives; ``histogram`` is empty without a hash layer."""
+
+    loss: float
+    mean_ap: float
+    histogram: list[float]
+
+
+@torch.no_grad()
+def validate(
+    tagger: Tagger,
+    store: FeatureStore,
+    rows: Tensor,
+    captions: Tensor,
+    weights: LossWeights,
+    class_weights: Tensor | None,
+    hash_scale: float,
+    batch_size: int,
+) -> Validation:
+    """Evaluate the classifier head on val, in float32 and evaluation mode.
+
+    The loss is that of training, over batches of ``batch_size`` as in training, since the terms
+    of the code depend on the size of the batch they see. ``captions`` are the rows' first ones.
+    mAP ranks logits rather than probabilities, which round to ties near 0 and 1. Where a logit is
+    not finite the mAP is NaN.
+    """
+    tagger.eval()
+    total = torch.zeros((), dtype=torch.float64, device=store.device)
+    logits: list[Tensor] = []
+    soft: list[Tensor] = []
+    for start, stop in micro_batches(len(rows), batch_size):
+        image, text, labels = store.batch(rows[start:stop], captions[start:stop])
+        output = tagger(image, text, hash_scale)
+        terms = total_loss(output, labels, weights, class_weights, tagger.config.aligned)
+        total += terms["loss"].double() * (stop - start)
+        logits.append(output.logits)
+        if output.h is not None:
+            soft.append(output.h)
+    scores = torch.cat(logits).cpu().numpy()
+    labels_all = store.labels.index_select(0, rows).cpu().numpy()
+    histogram: list[float] = []
+    if soft:
+        h = torch.cat(soft).cpu().numpy()
+        counts, _ = np.histogram(h, bins=HISTOGRAM_BINS, range=(-1.0, 1.0))
+        histogram = [int(count) / h.size for count in counts]
+    finite = bool(np.isfinite(scores).all())
+    value = mean_average_precision(scores, labels_all) if finite else float("nan")
+    return Validation(float(total) / len(rows), value, histogram)

@@ -1,0 +1,62 @@
+"""evaluate: the neighbours vote, the classifier predicts; metrics on val and test."""
+
+import sys
+from pathlib import Path
+
+import _checkout  # noqa: F401
+import numpy as np
+
+from mmhash.cost import measured
+from mmhash.encoders.device import choose_device
+from mmhash.errors import exit_code
+from mmhash.evaluation import Retriever, evaluate_heads, query_latency, score_split
+from mmhash.features import load_features
+from mmhash.files import read_npy, write_json, write_npy, write_table
+from mmhash.index import load
+from mmhash.models.weights import load_tagger
+from mmhash.params import load_params
+
+OUT = Path("predictions")
+
+
+def main() -> None:
+    """Write ``predictions/`` and ``metrics/eval.json``."""
+    params = load_params()
+    knn = params.knn
+    with measured("evaluate", params.profile.vram_alert_gb) as cost:
+        dataset = load_features(Path("features"), Path("data"), Path("data/prototypes.npy"))
+        tagger, hash_scale = load_tagger(Path("model"))
+        device = choose_device(params.profile.device)
+        retriever = Retriever(
+            index=load(Path("index/index.faiss"), device.type),
+            labels=read_npy("index/labels.npy"),
+            image_id=read_npy("index/image_id.npy"),
+            k=knn.k,
+            voting=knn.voting,
+            tau=knn.tau,
+            ties=knn.ties,
+        )
+        splits = {
+            split: score_split(split, dataset, tagger, hash_scale, retriever, device)
+            for split in ("val", "test")
+        }
+        figures, thresholds = evaluate_heads(
+            splits, retriever, dataset, params.evaluate.model_dump()
+        )
+        for split, scored in splits.items():
+            folder = OUT / split
+            write_npy(folder / "image_id.npy", scored.image_id)
+            write_npy(folder / "labels.npy", scored.labels)
+            for head, scores in scored.heads.items():
+                write_npy(folder / f"{head}.npy", scores)
+            if scored.hashed:
+                write_npy(folder / "soft.npy", scored.soft.astype(np.float16))
+            write_table(folder / "neighbours.parquet", scored.neighbours)
+            write_table(folder / "tags.parquet", scored.tags(dataset.categories, knn.top_n_tags))
+        write_json(OUT / "thresholds.json", thresholds)
+        write_json("metrics/eval.json", figures)
+        cost.update(query_latency(retriever.index, splits["test"].queries, knn.k))
+
+
+if __name__ == "__main__":
+    sys.exit(exit_code(main))

@@ -1,0 +1,33 @@
+"""index_coco: read annotations and captions into one table, and count what is in them."""
+
+import sys
+
+import _checkout  # noqa: F401
+
+from mmhash.cost import measured
+from mmhash.data.coco import data_statistics, read_coco
+from mmhash.data.folder import read_feature_folder
+from mmhash.data.source import ensure_raw
+from mmhash.errors import exit_code
+from mmhash.files import dvc_root, write_json, write_table
+from mmhash.params import load_params
+
+
+def main() -> None:
+    """Write ``data/images.parquet``, ``data/categories.json`` and ``data/statistics.json``."""
+    params = load_params()
+    root = dvc_root() / params.dataset.root
+    with measured("index_coco"):
+        ensure_raw(params.run.dataset, root)
+        if params.run.dataset == "features":
+            table = read_feature_folder(root, params.split.seed)
+        else:
+            table = read_coco(root)
+        statistics = data_statistics(table.images, table.categories, root)
+        write_table("data/images.parquet", table.images)
+        write_json("data/categories.json", table.categories)
+        write_json("data/statistics.json", statistics)
+
+
+if __name__ == "__main__":
+    sys.exit(exit_code(main))

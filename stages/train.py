@@ -1,0 +1,64 @@
+"""train: fusion, hash layer and classifier on the stored features."""
+
+import sys
+from pathlib import Path
+
+import _checkout  # noqa: F401
+from dvclive import Live
+
+from mmhash.cost import measured
+from mmhash.encoders.device import choose_device
+from mmhash.errors import exit_code
+from mmhash.experiment import loss_weights, model_config, train_settings
+from mmhash.features import load_features
+from mmhash.files import cache_dir, sha256_file, write_json
+from mmhash.params import load_params
+from mmhash.training.checkpoint import training_key
+from mmhash.training.loop import train
+from mmhash.training.settings import TrainingData
+
+INPUTS = [
+    *(Path("features") / f"{name}.npy" for name in ("image", "text", "caption_offset", "image_id")),
+    *(Path("data") / name for name in ("images.parquet", "categories.json", "split.parquet")),
+]
+
+
+def main() -> None:
+    """Write ``model/``, ``dvclive/`` and ``metrics/train.json``."""
+    params = load_params()
+    # Without these settings DVCLive rewrites dvc.yaml and saves experiments by itself.
+    quiet = Live("dvclive", dvcyaml=None, report=None, save_dvc_exp=False)
+    with measured("train", params.profile.vram_alert_gb), quiet as live:
+        dataset = load_features(Path("features"), Path("data"))
+        vectors = dataset.features
+        model = model_config(
+            params, vectors.image.shape[1], vectors.text.shape[1], len(dataset.categories)
+        )
+        weights, settings = loss_weights(params), train_settings(params)
+        device = choose_device(params.profile.device)
+        checksums = {path.as_posix(): sha256_file(path) for path in INPUTS}
+
+        def log(row: dict[str, float]) -> None:
+            live.step = int(row["epoch"])
+            for name, value in row.items():
+                if name != "epoch":
+                    live.log_metric(name, value)
+            live.make_summary()
+
+        summary = train(
+            TrainingData(
+                vectors, dataset.training_rows(), dataset.rows("val"), tuple(dataset.categories)
+            ),
+            model,
+            weights,
+            settings,
+            device=device,
+            cache=cache_dir("train", training_key(model, weights, settings, checksums, device)),
+            out=Path("model"),
+            on_epoch=log,
+        )
+        write_json("metrics/train.json", summary.to_dict())
+
+
+if __name__ == "__main__":
+    sys.exit(exit_code(main, "the next dvc repro goes on behind the last finished epoch"))

@@ -1,0 +1,116 @@
+"""Outputs of the other stages in miniature, for the plots to read."""
+
+import csv
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from mmhash.files import write_npy
+from mmhash.plots import figures
+
+CLASSES = [
+    *("person", "bicycle", "car", "traffic light", "dog", "teddy bear", "hair drier", "toaster"),
+    *(f"thing {number}" for number in range(1, 17)),
+]
+
+
+class Stages:
+    """A folder with outputs of the stages before ``plot``."""
+
+    def __init__(self, root: Path, seed: int, epochs: int, classes: list[str], bits: int) -> None:
+        self.root, self.classes = root, classes
+        rng = np.random.default_rng(seed)
+        n, c = 300, len(classes)
+        rate = 0.5 / np.arange(1, c + 1) ** 0.7
+        self.labels = (rng.random((n, c)) < rate).astype(np.uint8)
+        self.labels[:, -1] = 0  # a class without a positive
+        folder = root / "predictions/test"
+        noise = {"knn": 0.9, "classifier": 0.8, "zeroshot": 2.0}
+        self.scores: dict[str, np.ndarray] = {}
+        cuts: dict[str, Any] = {}
+        for head, spread in noise.items():
+            logits = 2.5 * self.labels - 2 + spread * rng.normal(size=(n, c))
+            if head == "knn":
+                logits = np.round(logits)  # few distinct values, as votes have
+            self.scores[head] = (1 / (1 + np.exp(-logits))).astype(np.float32)
+            write_npy(folder / f"{head}.npy", self.scores[head])
+            cuts[head] = {"global": 0.5, "per_class": [0.45] * c}
+        write_npy(folder / "labels.npy", self.labels)
+        self.soft = np.tanh(3 * rng.normal(size=(n, bits)) + rng.normal(size=bits))
+        write_npy(folder / "soft.npy", self.soft.astype(np.float16))
+        self.json("predictions/thresholds.json", cuts)
+        self.json("data/categories.json", [{"id": i, "name": n} for i, n in enumerate(classes)])
+        frequency = 10 * self.labels.sum(axis=0, dtype=int) + rng.integers(1, 9, c)
+        self.statistics = {
+            "class_frequency": dict(zip(classes, frequency.tolist(), strict=True)),
+            "labels_per_image": {"histogram": {"0": 12, "1": 80, "2": 110, "3": 60, "4": 38}},
+            "captions_per_image": {"histogram": {"5": 210, "6": 80, "7": 10}},
+            "caption_words": {"histogram": {str(w): 400 - 3 * (w - 11) ** 2 for w in range(5, 21)}},
+        }
+        self.json("data/statistics.json", self.statistics)
+        self._training(epochs, rng)
+
+    def json(self, name: str, value: Any) -> None:
+        path = self.root / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(json.dumps(value))
+
+    def _training(self, epochs: int, rng: np.random.Generator) -> None:
+        terms = ["classification", "cosine", "hash", "quantisation", "balance", "decorrelation"]
+        names = ["epoch", "lr", "hash_scale", "loss", *(f"loss_{term}" for term in terms)]
+        names += ["loss_pairwise", "val_loss", "val_mAP"]
+        rows = []
+        for epoch in range(epochs):
+            fall = np.exp(-epoch / 4)
+            losses = [fall + 0.02 * rng.random() for _ in terms]
+            rows.append([epoch, 2e-4 * fall, 1 + epoch, sum(losses), *losses, 0.0])
+            rows[-1] += [sum(losses) * 1.1, 0.7 * (1 - fall) + 0.05]
+        self.csv("model/history.csv", names, rows)
+        edges = np.linspace(-1, 1, 41)
+        bins = []
+        for epoch in range(epochs):
+            h = np.tanh((0.4 + 0.3 * epoch) * rng.normal(size=5000))
+            share = np.histogram(h, edges)[0] / 5000
+            bins += [[epoch, edges[i], edges[i + 1], share[i]] for i in range(40)]
+        self.csv("model/h_histogram.csv", ["epoch", "bin_left", "bin_right", "fraction"], bins)
+
+    def csv(self, name: str, header: list[str], rows: list[list[Any]]) -> None:
+        path = self.root / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with path.open("w", newline="") as stream:
+            csv.writer(stream).writerows([header, *rows])
+
+    def arguments(self, out: Path, **changed: Any) -> dict[str, Any]:
+        return {
+            "predictions": self.root / "predictions",
+            "statistics": self.root / "data/statistics.json",
+            "categories": self.root / "data/categories.json",
+            "history": self.root / "model/history.csv",
+            "h_histogram": self.root / "model/h_histogram.csv",
+            "out": out,
+            "dataset": "sample",
+            "bits": self.soft.shape[1],
+            "thresholds": "global",
+            "dpi": 60,
+        } | changed
+
+
+@pytest.fixture(scope="session")
+def make_stages(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Stages]:
+    """Make outputs of the stages in a new folder; seed and sizes can be chosen."""
+
+    def make(seed: int = 0, epochs: int = 8, classes: int = 24, bits: int = 32) -> Stages:
+        root = tmp_path_factory.mktemp("stages")
+        return Stages(root, seed, epochs, CLASSES[:classes], bits)
+
+    return make
+
+
+@pytest.fixture
+def no_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Leave the PNG out where a test looks at tables only: drawing takes most of the time."""
+    monkeypatch.setattr(figures, "save_png", lambda *_: None)

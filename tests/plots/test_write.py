@@ -1,0 +1,119 @@
+"""The plots of a run as files."""
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from mmhash.errors import InputError
+from mmhash.files import write_npy
+from mmhash.plots.tables import read_csv
+from mmhash.plots.write import write_plots
+
+ALWAYS = {
+    *("training", "precision_recall", "frequency", "classes_knn", "classes_classifier"),
+    *("data_histograms", "class_frequency"),
+}
+OF_CODES = {"h_histogram", "bit_balance"}
+
+
+def names(folder: Path, ending: str) -> set[str]:
+    return {path.stem for path in folder.glob(f"*.{ending}")}
+
+
+def text(out: Path, name: str) -> str:
+    return (out / f"{name}.csv").read_text()
+
+
+def test_each_table_has_its_picture(make_stages: Callable[..., Any], tmp_path: Path) -> None:
+    write_plots(**make_stages(classes=8).arguments(tmp_path))
+    assert names(tmp_path, "csv") == ALWAYS | OF_CODES
+    assert names(tmp_path / "png", "png") == ALWAYS | OF_CODES
+    for path in (tmp_path / "png").glob("*.png"):
+        with Image.open(path) as picture:
+            assert picture.width > 200
+            # No clock and no version, and more than a blank sheet.
+            assert not {"Software", "Creation Time", "date"} & set(picture.info)
+            assert len(picture.convert("RGB").getcolors(1 << 20) or []) > 20
+    assert {"knn", "classifier", "zeroshot"} <= set(
+        re.findall(r"^\w+", text(tmp_path, "frequency"), re.M)
+    )
+
+
+def test_two_runs_write_the_same_bytes(make_stages: Callable[..., Any], tmp_path: Path) -> None:
+    arguments = make_stages(classes=5, epochs=2).arguments(tmp_path / "a")
+    write_plots(**arguments)
+    write_plots(**arguments | {"out": tmp_path / "b"})
+    files = sorted(p.relative_to(tmp_path / "a") for p in (tmp_path / "a").rglob("*.*"))
+    assert len(files) == 2 * len(ALWAYS | OF_CODES)
+    for file in files:
+        assert (tmp_path / "a" / file).read_bytes() == (tmp_path / "b" / file).read_bytes()
+
+
+def test_without_hash_prototypes_and_captions_the_rest_is_drawn(
+    make_stages: Callable[..., Any], tmp_path: Path
+) -> None:
+    stages = make_stages(classes=3, epochs=1)
+    (stages.root / "predictions/test/zeroshot.npy").unlink()
+    (stages.root / "predictions/test/soft.npy").unlink()
+    stages.csv("model/h_histogram.csv", ["epoch", "bin_left", "bin_right", "fraction"], [])
+    for entry in ("captions_per_image", "caption_words"):
+        stages.statistics[entry] = {"histogram": {}}
+    stages.json("data/statistics.json", stages.statistics)
+    write_plots(**stages.arguments(tmp_path, bits=None))
+    assert names(tmp_path, "csv") == names(tmp_path / "png", "png") == ALWAYS
+    assert "zeroshot" not in text(tmp_path, "frequency") + text(tmp_path, "precision_recall")
+    assert "words" not in text(tmp_path, "data_histograms")
+    assert text(tmp_path, "classes_knn").splitlines()[-1].endswith(",0,,,,")  # no positive
+
+
+def test_figures_of_classes_use_the_chosen_thresholds(
+    make_stages: Callable[..., Any], tmp_path: Path, no_pictures: None
+) -> None:
+    stages = make_stages(classes=3, epochs=1)
+    cuts = {head: {"global": 0.5, "per_class": [2.0] * 3} for head in stages.scores}
+    stages.json("predictions/thresholds.json", cuts)
+    write_plots(**stages.arguments(tmp_path / "a"))
+    write_plots(**stages.arguments(tmp_path / "b", thresholds="per_class"))
+
+    def recalls(out: Path) -> list[str]:
+        return [line.split(",")[5] for line in text(out, "classes_knn").splitlines()[1:3]]
+
+    assert recalls(tmp_path / "b") == ["0", "0"]  # no score reaches 2
+    assert all(float(recall) > 0.3 for recall in recalls(tmp_path / "a"))
+
+
+def test_the_training_curve_is_that_of_the_history(
+    make_stages: Callable[..., Any], tmp_path: Path, no_pictures: None
+) -> None:
+    stages = make_stages(classes=3, epochs=4)
+    write_plots(**stages.arguments(tmp_path))
+    history = read_csv(stages.root / "model/history.csv")
+    drawn = [
+        float(line.split(",")[-1])
+        for line in text(tmp_path, "training").splitlines()
+        if "mAP, classifier head" in line
+    ]
+    assert drawn == pytest.approx(history["val_mAP"], rel=1e-5)
+    assert "pairwise" not in text(tmp_path, "training")  # zero at every epoch
+
+
+def test_scores_that_do_not_fit_the_categories_are_named(
+    make_stages: Callable[..., Any], tmp_path: Path
+) -> None:
+    stages = make_stages(classes=3, epochs=1)
+    write_npy(stages.root / "predictions/test/knn.npy", np.zeros((300, 4), np.float32))
+    with pytest.raises(InputError, match=r"knn\.npy has shape \(300, 4\)"):
+        write_plots(**stages.arguments(tmp_path))
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_missing_head_is_named(make_stages: Callable[..., Any], tmp_path: Path) -> None:
+    stages = make_stages(classes=3, epochs=1)
+    (stages.root / "predictions/test/classifier.npy").unlink()
+    with pytest.raises(InputError, match=r"classifier\.npy: no such file"):
+        write_plots(**stages.arguments(tmp_path))

@@ -1,0 +1,148 @@
+import itertools
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from mmhash.errors import InputError
+from mmhash.index import Neighbours, brute_force, build, neighbour_chunks, search_complete
+from mmhash.voting import similarity, vote, weights
+
+VOTING = st.sampled_from(["softmax", "uniform"])
+TIES = st.sampled_from(["expected", "row_id"])
+
+
+def one_query(distances: list[int], bits: int = 8) -> Neighbours:
+    n = len(distances)
+    return Neighbours(
+        np.array([0, n]), np.array(distances, dtype=np.int32), np.arange(n), "hamming", bits
+    )
+
+
+def test_similarity_is_one_for_equal_and_zero_for_opposite():
+    assert similarity(one_query([0, 2, 8])).tolist() == [1, 0.75, 0]
+    cosine = Neighbours(
+        np.array([0, 3]), np.array([0, 1, 2], np.float32), np.arange(3), "cosine", 0
+    )
+    assert similarity(cosine).tolist() == [1, 0.5, 0]
+
+
+def test_softmax_runs_over_the_k_taken():
+    found = one_query([0, 1, 2, 5, 7])
+    w = weights(found, 3, tau=0.1)
+    expected = np.exp(np.array([1, 7 / 8, 6 / 8]) / 0.1)
+    np.testing.assert_allclose(w[:3], expected / expected.sum(), rtol=1e-12)
+    assert w[3:].tolist() == [0, 0]
+
+
+def test_tied_neighbours_share_their_weight():
+    found = one_query([0, 3, 3, 3])
+    np.testing.assert_allclose(weights(found, 2, "uniform"), [1 / 2, 1 / 6, 1 / 6, 1 / 6])
+    np.testing.assert_allclose(weights(found, 2, "uniform", ties="row_id"), [0.5, 0.5, 0, 0])
+
+
+@pytest.mark.parametrize("voting", ["softmax", "uniform"])
+@pytest.mark.parametrize("k", [1, 2, 3, 4, 5, 6])
+def test_expected_weight_is_the_mean_over_all_orders_of_the_tied(voting, k):
+    distances = np.array([1, 1, 2, 2, 2, 4])
+    total = np.zeros(6)
+    orders = 0
+    for order in itertools.permutations(range(6)):
+        if (np.diff(distances[list(order)]) < 0).any():
+            continue
+        taken = list(order[:k])
+        s = (1 - distances[taken] / 8) / 0.2
+        w = np.exp(s) / np.exp(s).sum() if voting == "softmax" else np.full(k, 1 / k)
+        total[taken] += w
+        orders += 1
+    assert orders == 12
+    found = weights(one_query(distances.tolist()), k, voting, tau=0.2)
+    np.testing.assert_allclose(found, total / orders, rtol=0, atol=1e-12)
+
+
+@settings(max_examples=50, deadline=None)
+@given(
+    seed=st.integers(0, 10_000),
+    k=st.integers(1, 12),
+    voting=VOTING,
+    ties=TIES,
+    tau=st.sampled_from([1e-3, 0.07, 5.0]),
+)
+def test_weights_sum_to_one_and_scores_lie_in_the_unit_interval(seed, k, voting, ties, tau):
+    rng = np.random.default_rng(seed)
+    items, queries = rng.integers(0, 8, (40, 2), np.uint8), rng.integers(0, 8, (5, 2), np.uint8)
+    labels = rng.integers(0, 2, (40, 6), dtype=np.uint8)
+    labels[:, 0], labels[:, 1] = 1, 0
+    found = search_complete(build(items), queries, k)
+    w = weights(found, k, voting, tau, ties)
+    np.testing.assert_allclose(np.add.reduceat(w, found.lims[:-1]), 1, rtol=1e-12)
+    scores = vote(found, labels, k, voting, tau, ties)
+    assert scores.dtype == np.float32
+    assert scores.min() >= 0
+    assert scores.max() <= 1
+    np.testing.assert_allclose(scores[:, 0], 1, rtol=1e-6)
+    assert not scores[:, 1].any()
+
+
+@settings(max_examples=40, deadline=None)
+@given(seed=st.integers(0, 10_000), k=st.integers(1, 12), voting=VOTING)
+def test_order_of_insertion_does_not_change_expected_scores(seed, k, voting):
+    rng = np.random.default_rng(seed)
+    items, queries = rng.integers(0, 8, (40, 1), np.uint8), rng.integers(0, 8, (5, 1), np.uint8)
+    labels = rng.integers(0, 2, (40, 6), dtype=np.uint8)
+    shuffled = rng.permutation(40)
+    before = vote(search_complete(build(items), queries, k), labels, k, voting)
+    after = vote(search_complete(build(items[shuffled]), queries, k), labels[shuffled], k, voting)
+    np.testing.assert_allclose(before, after, rtol=0, atol=1e-6)
+
+
+def test_row_id_order_does_depend_on_the_order_of_insertion():
+    items, labels = np.array([[1], [2]], np.uint8), np.eye(2, dtype=np.uint8)
+    query = np.zeros((1, 1), np.uint8)
+    first = vote(brute_force(items, query, 1), labels, 1, ties="row_id")
+    second = vote(brute_force(items[::-1], query, 1), labels, 1, ties="row_id")
+    assert first.tolist() == second.tolist() == [[1, 0]]
+
+
+def test_a_wider_search_gives_the_same_votes():
+    rng = np.random.default_rng(0)
+    items, queries = rng.integers(0, 16, (60, 1), np.uint8), rng.integers(0, 16, (9, 1), np.uint8)
+    labels = rng.integers(0, 2, (60, 4), dtype=np.uint8)
+    wide, narrow = (search_complete(build(items), queries, k) for k in (30, 4))
+    for ties in ("expected", "row_id"):
+        np.testing.assert_allclose(
+            vote(wide, labels, 4, ties=ties), vote(narrow, labels, 4, ties=ties), rtol=1e-6
+        )
+
+
+def test_chunks_of_queries_vote_like_the_whole():
+    rng = np.random.default_rng(1)
+    items, queries = rng.integers(0, 9, (80, 1), np.uint8), rng.integers(0, 9, (15, 1), np.uint8)
+    labels = rng.integers(0, 2, (80, 4), dtype=np.uint8)
+    whole = vote(brute_force(items, queries, 5), labels, 5)
+    chunks = neighbour_chunks(build(items), queries, 5, max_entries=90)
+    np.testing.assert_array_equal(np.concatenate([vote(c, labels, 5) for c in chunks]), whole)
+
+
+def test_scores_are_weighted_label_sums():
+    found = one_query([0, 1, 1])
+    labels = np.array([[1, 0, 1], [0, 1, 1], [0, 0, 1]], dtype=np.uint8)
+    w = weights(found, 3)
+    np.testing.assert_allclose(vote(found, labels, 3)[0], w @ labels, rtol=1e-6)
+
+
+def test_a_tiny_temperature_leaves_the_nearest_alone_without_overflow():
+    assert weights(one_query([3, 5, 5]), 2, tau=1e-6).tolist() == [1, 0, 0]
+
+
+def test_unknown_settings_and_short_searches_are_refused():
+    found = one_query([0, 1])
+    with pytest.raises(InputError, match=r"knn\.voting is 'best'"):
+        weights(found, 1, "best")
+    with pytest.raises(InputError, match=r"knn\.ties is 'none'"):
+        weights(found, 1, ties="none")
+    with pytest.raises(InputError, match=r"knn\.tau is 0"):
+        weights(found, 1, tau=0)
+    with pytest.raises(InputError, match="3 neighbours wanted"):
+        weights(found, 3)
