@@ -5,6 +5,11 @@ from pathlib import Path
 
 import pytest
 
+# Test processes run side by side, one a core: more threads each would only get in their way.
+# Read when torch is loaded, so it stands before the first import of it, here and in subprocesses.
+if "PYTEST_XDIST_WORKER" in os.environ:
+    os.environ["OMP_NUM_THREADS"] = "1"
+
 REPOSITORY = Path(__file__).resolve().parents[1]
 
 

@@ -81,4 +81,6 @@ def test_every_module_and_public_function_says_what_it_is(file: Path) -> None:
     assert ast.get_docstring(tree), "module docstring"
     for node in tree.body:
         if isinstance(node, ast.FunctionDef | ast.ClassDef) and not node.name.startswith("_"):
+            if any(isinstance(d, ast.Name) and d.id == "overload" for d in node.decorator_list):
+                continue  # a typing overload; the function itself follows
             assert ast.get_docstring(node), f"{node.name} has no docstring"

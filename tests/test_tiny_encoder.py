@@ -3,6 +3,7 @@
 import importlib
 import json
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -32,6 +33,15 @@ def script(name: str) -> ModuleType:
 
 pairs_script, models_script = script("tiny_encoder_pairs"), script("tiny_encoder_models")
 train_script = script("train_tiny_encoder")
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _one_thread() -> Iterator[None]:
+    """Train as the script does; threads that wait for each other cost more than such sums."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
 
 
 # --- the checkpoints ----------------------------------------------------------------------------
@@ -325,16 +335,6 @@ def test_naflex_batches_hold_one_budget_and_no_held_out_picture(tiny: Any) -> No
         assert rows.min() >= tiny.pictures.held_out
         assert len({pairs_script.budget_of(int(row), tiny) for row in rows}) == 1
     assert len(np.unique(np.concatenate(batches))) == sum(map(len, batches))
-
-
-def test_average_precision_agrees_with_scikit_learn() -> None:
-    rng = np.random.default_rng(5)
-    for _ in range(20):
-        relevant, scores = rng.random(30) < 0.3, rng.random(30)
-        relevant[0] = True
-        assert train_script.average_precision(relevant, scores) == pytest.approx(
-            average_precision_score(relevant, scores), abs=1e-9
-        )
 
 
 def test_checkpoint_replaces_an_older_one_as_a_whole(

@@ -5,3 +5,9 @@ Read the modules in the order of the data: :mod:`mmhash.data` (raw → index), :
 :mod:`mmhash.index` (→ neighbours), :mod:`mmhash.voting` (→ scores), :mod:`mmhash.metrics` and
 :mod:`mmhash.plots`. A module imports only what stands before it.
 """
+
+import os
+
+# Idle OpenMP threads sleep instead of spinning. With small matrices a spinning pool that shares its
+# cores with anything else was measured ten to thirty times slower; read when torch is loaded.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")

@@ -18,9 +18,8 @@ def exit_code(main: Callable[[], None], resume_hint: str = "") -> int:
     Ctrl-C; ``resume_hint`` says what the next run does. Any other exception is a bug of ours and
     keeps its traceback.
     """
-    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
-    for chatty in ("httpx", "dvc", "dvclive", "transformers", "matplotlib"):
-        logging.getLogger(chatty).setLevel(logging.WARNING)
+    logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)
+    logger.setLevel(logging.INFO)  # our own progress, and only warnings of the libraries
     try:
         main()
     except InputError as error:

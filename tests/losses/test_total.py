@@ -15,7 +15,9 @@ from mmhash.models.tagger import TaggerOutput
 G = torch.Generator().manual_seed(0)
 H = torch.tanh(torch.randn(6, 8, generator=G))
 D = torch.nn.functional.normalize(torch.randn(2, 6, 5, generator=G), dim=2)
-OUTPUT = TaggerOutput(torch.randn(6, 3, generator=G), torch.randn(6, 4), H, H, D[0], D[1])
+OUTPUT = TaggerOutput(
+    torch.randn(6, 3, generator=G), torch.randn(6, 4, generator=G), H, H, D[0], D[1]
+)
 Y = (torch.rand(6, 3, generator=G) < 0.5).float()
 WEIGHTS = LossWeights(
     bce_weight=2.0, cosine_weight=0.5, hash_weight=0.3, lambda_balance=0.7, pairwise_weight=0.2

@@ -52,13 +52,13 @@ def test_directions_are_aligned_where_they_share_a_width(image_dim, text_dim, pr
 def test_a_missing_key_is_named():
     values = config().to_dict()
     del values["hash"]["bits"]
-    with pytest.raises(InputError, match="missing key model.hash.bits"):
+    with pytest.raises(InputError, match=r"missing key model\.hash\.bits"):
         ModelConfig.from_dict(values)
 
 
 def test_an_unknown_key_is_named():
     values = config().to_dict() | {"colour": "red"}
-    with pytest.raises(InputError, match="unknown key model.colour"):
+    with pytest.raises(InputError, match=r"unknown key model\.colour"):
         ModelConfig.from_dict(values)
 
 

@@ -1,5 +1,7 @@
 """The soft code and the schedule of its scale."""
 
+import itertools
+
 import numpy as np
 import pytest
 import torch
@@ -40,7 +42,7 @@ def test_a_single_epoch_has_the_smallest_scale(schedule):
 )
 def test_the_scale_rises_within_its_bounds(schedule, epochs, low, rise):
     scales = [hash_scale(schedule, epoch, epochs, low, low + rise) for epoch in range(epochs)]
-    assert all(a <= b * (1 + 1e-12) for a, b in zip(scales, scales[1:], strict=False))
+    assert all(a <= b * (1 + 1e-12) for a, b in itertools.pairwise(scales))
     assert scales[0] == low
     assert epochs == 1 or scales[-1] == pytest.approx(low + rise)
 

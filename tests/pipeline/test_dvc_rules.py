@@ -131,3 +131,14 @@ def test_nothing_unpickles_and_no_shell_is_started() -> None:
                 assert not (isinstance(node.value, ast.Constant) and node.value.value), file
             if isinstance(node, ast.Attribute) and node.attr == "load":
                 assert not (isinstance(node.value, ast.Name) and node.value.id == "torch"), file
+
+
+def test_setting_a_parameter_and_back_leaves_the_file_as_it_was(tmp_path: Path) -> None:
+    from dvc.utils.serialize import modify_yaml
+
+    copy = tmp_path / "params.yaml"
+    copy.write_bytes((ROOT / "params.yaml").read_bytes())
+    for bits in (128, 64):
+        with modify_yaml(str(copy)) as values:
+            values["hash"]["bits"] = bits
+    assert copy.read_bytes() == (ROOT / "params.yaml").read_bytes()

@@ -25,7 +25,7 @@ from mmhash.encoders.extract import extract
 from mmhash.errors import InputError
 from mmhash.experiment import loss_weights, model_config, train_settings
 from mmhash.files import dvc_root, read_json, read_npy, read_table
-from mmhash.models.tagger import build_tagger
+from mmhash.models.tagger import Tagger
 from mmhash.params import Params, load_params
 
 GB = 1e9
@@ -228,8 +228,7 @@ def _memory(params: Params, device: torch.device, size: dict[str, float]) -> Ite
     model = model_config(
         params, int(size["image_width"]), int(size["text_width"]), int(size["classes"])
     )
-    tagger = build_tagger(model, 0)
-    parameters = sum(parameter.numel() for parameter in tagger.parameters())
+    parameters = sum(parameter.numel() for parameter in Tagger(model).parameters())
     parts = training_memory(
         model, parameters, train_settings(params), int(size["images"]), round(size["captions"])
     )

@@ -3,6 +3,7 @@
 from typing import Any
 
 import numpy as np
+from scipy.special import entr
 
 from mmhash.codes import unpack
 
@@ -36,7 +37,7 @@ def code_metrics(codes: np.ndarray, soft: np.ndarray | None = None) -> dict[str,
         "constant_bits": int(len(mean) - count),
         "unique_codes": len(sizes),
         "unique_share": len(sizes) / n,
-        "code_entropy": float(-(share * np.log2(share)).sum()) + 0.0,
+        "code_entropy": float(entr(share).sum() / np.log(2)),
         "code_entropy_limit": float(min(len(mean), np.log2(n))),
         "collisions": int(sizes[sizes > 1].sum()),
         "collision_probability": float((sizes * (sizes - 1.0)).sum() / max(1.0, n * (n - 1.0))),
@@ -78,5 +79,4 @@ def quantisation_error(soft: np.ndarray) -> float:
 
 
 def _binary_entropy(p: np.ndarray) -> np.ndarray:
-    q = np.clip(np.stack([p, 1 - p]), 1e-300, 1)  # 0 log 0 = 0
-    return -(q * np.log2(q)).sum(axis=0)
+    return (entr(p) + entr(1 - p)) / np.log(2)

@@ -54,7 +54,8 @@ class Shells:
 
     def sum(self, values: np.ndarray) -> np.ndarray:
         """Add one value a shell up to one a query, (Q,)."""
-        return np.bincount(self.query, weights=values, minlength=len(self.total_relevant))
+        total = np.bincount(self.query, weights=values, minlength=len(self.total_relevant))
+        return total.astype(np.float64)  # without any shell it counts, in integers
 
     def within(self, k: int) -> "Shells":
         """Return the shells that begin before place k."""

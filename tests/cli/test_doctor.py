@@ -1,0 +1,119 @@
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from mmhash.cli.checkpoint import check_checkpoint
+from mmhash.cli.doctor import examine
+from mmhash.cli.estimates import extraction_seconds, training_memory, training_seconds
+from mmhash.experiment import loss_weights, model_config, train_settings
+from mmhash.models.tagger import Tagger
+from mmhash.params import Params, load_params
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture
+def params() -> Params:
+    return load_params(ROOT / "params.yaml")
+
+
+@pytest.fixture
+def checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder with params.yaml and the tiny checkpoints, in which nothing has run."""
+    shutil.copy(ROOT / "params.yaml", tmp_path)
+    shutil.copytree(ROOT / "encoders", tmp_path / "encoders")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("DVC_ROOT", raising=False)
+    return tmp_path
+
+
+def set_value(checkout: Path, old: str, new: str) -> None:
+    path = checkout / "params.yaml"
+    text = path.read_text(encoding="utf-8")
+    assert old in text
+    path.write_text(text.replace(old, new, 1), encoding="utf-8")
+
+
+def test_a_fresh_checkout_passes_on_a_cpu(
+    checkout: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert examine(timing=False)
+    lines = capsys.readouterr().out.splitlines()
+    names = {line.split(":")[0].split(maxsplit=1)[1] for line in lines}
+    assert {"python", "torch", "faiss", "dataset", "checkpoint", "disk", "batch", "AMP"} <= names
+    assert all(line.startswith(("ok", "warn")) for line in lines)
+
+
+def test_absent_coco_fails_with_what_to_get(
+    checkout: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    set_value(checkout, "dataset: sample", "dataset: coco2014")
+    assert not examine(timing=False)
+    shown = capsys.readouterr().out
+    assert "fail  dataset: coco2014 is not complete" in shown
+    assert "annotations_trainval2014.zip" in shown
+
+
+def test_a_checkpoint_without_weights_fails(
+    checkout: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (checkout / "encoders/tiny-siglip/model.safetensors").unlink()
+    assert not examine(timing=False)
+    assert "holds no weights -> put model.safetensors there" in capsys.readouterr().out
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="a CUDA device is present")
+def test_a_gpu_profile_without_a_gpu_fails_with_the_mend(
+    checkout: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    set_value(checkout, "hardware: auto", "hardware: rtx5080_16gb")
+    assert not examine(timing=False)
+    assert "-S run.hardware=auto" in capsys.readouterr().out
+
+
+def test_the_tiny_checkpoint_is_found_sound(capsys: pytest.CaptureFixture[str]) -> None:
+    assert check_checkpoint(str(ROOT / "encoders" / "tiny-siglip"), None)
+    shown = capsys.readouterr().out
+    assert "ok    lower case" in shown
+    assert "ok    zero-shot" in shown
+
+
+def test_the_time_estimate_grows_with_rows_and_epochs(params: Params) -> None:
+    model = model_config(params, 8, 8, 4)
+    weights, settings = loss_weights(params), train_settings(params)
+    small = training_seconds(256, 16, model, weights, settings, torch.device("cpu"))
+    large = training_seconds(25_600, 16, model, weights, settings, torch.device("cpu"))
+    assert 0 < small < large
+
+
+def test_the_memory_estimate_counts_every_weight(params: Params) -> None:
+    model = model_config(params, 768, 768, 80)
+    parameters = sum(p.numel() for p in Tagger(model).parameters())
+    parts = training_memory(model, parameters, train_settings(params), 123_287, 5)
+    assert parts["weights"] == 4 * parameters
+    assert parts["AdamW moments"] == 8 * parameters
+    # 123,287 × (1 + 5) vectors of 768 float16
+    assert parts["features"] == pytest.approx(1.136e9, rel=0.01)
+
+
+def test_the_extraction_estimate_is_start_up_plus_rate(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = [0.0]
+    monkeypatch.setattr("mmhash.cli.estimates.time.perf_counter", lambda: clock[0])
+
+    def extract_some(count: int, folder: Path) -> None:
+        assert folder.is_dir()
+        clock[0] += 2.0 + 0.01 * count
+
+    assert extraction_seconds(10_000, 5_000, extract_some) == pytest.approx(102.0)
+    assert extraction_seconds(40, 10, extract_some) == pytest.approx(2.1 * 4, rel=0.01)
+
+
+def test_drawings_for_the_check_are_always_the_same() -> None:
+    from mmhash.cli.checkpoint import _drawings
+
+    for (name, one), (same, two) in zip(_drawings(), _drawings(), strict=True):
+        assert name == same
+        np.testing.assert_array_equal(np.asarray(one), np.asarray(two))

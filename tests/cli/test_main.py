@@ -1,0 +1,61 @@
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from mmhash.cli.main import main
+from mmhash.files import write_json
+
+
+def exit_of(*arguments: str) -> int:
+    with pytest.raises(SystemExit) as ended:
+        main(arguments)
+    return int(ended.value.code or 0)
+
+
+def test_help_gives_an_example_and_exits_well(capsys: pytest.CaptureFixture[str]) -> None:
+    for command in ("doctor", "cost"):
+        assert exit_of(command, "--help") == 0
+        assert f"example: mmhash {command}" in capsys.readouterr().out
+
+
+def test_wrong_usage_is_exit_code_two(capsys: pytest.CaptureFixture[str]) -> None:
+    assert exit_of("dctor") == 2
+    assert exit_of() == 2
+    assert exit_of("doctor", "--fast") == 2
+
+
+def test_cost_shows_what_each_stage_took(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert exit_of("cost") == 1
+    assert "no stage has run in this checkout; run dvc repro" in capsys.readouterr().err
+    write_json("metrics/cost/train.json", {"seconds": 12.34, "peak_ram_mb": 456.0})
+    write_json(
+        "metrics/cost/evaluate.json",
+        {"seconds": 1.0, "peak_ram_mb": 100.0, "query_ms_mean": 25.0},
+    )
+    assert exit_of("cost") == 0
+    shown = capsys.readouterr().out
+    assert "12.3" in shown
+    assert "456" in shown
+    assert "advice: 25.0 ms a single query is slow" in shown
+
+
+def test_doctor_outside_a_checkout_says_where_to_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert exit_of("doctor") == 1
+    assert "run from the repository's root" in capsys.readouterr().err
+
+
+def test_the_installed_command_is_the_function_tested_here(repository: Path) -> None:
+    script = Path(sys.executable).parent / "mmhash"
+    if not script.exists():
+        pytest.fail("mmhash is not installed; run make install")
+    done = subprocess.run([script, "--help"], capture_output=True, text=True, cwd=repository)
+    assert done.returncode == 0
+    assert "doctor" in done.stdout
