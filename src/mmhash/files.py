@@ -51,7 +51,7 @@ def write_text(path: Path | str, text: str) -> None:
 
 
 def write_json(path: Path | str, value: Any) -> None:
-    """Write ``value`` as JSON atomically; raises ValueError for NaN and infinity, which JSON lacks."""
+    """Write ``value`` as JSON atomically; ValueError for NaN and infinity, which JSON lacks."""
     write_text(path, json.dumps(value, indent=1, ensure_ascii=False, allow_nan=False) + "\n")
 
 
@@ -137,7 +137,7 @@ def dvc_root() -> Path:
 
 
 def cache_dir(stage: str, key: str) -> Path:
-    """Return (and make) the folder of ``stage``'s resume state for the result that ``key`` names."""
+    """Return (and make) the folder of a stage's resume state for the result that ``key`` names."""
     folder = dvc_root() / ".cache" / stage / key[:32]
     folder.mkdir(parents=True, exist_ok=True)
     return folder

@@ -1,0 +1,29 @@
+from pathlib import Path
+
+from mmhash.experiment import loss_weights, model_config, train_settings
+from mmhash.params import load_params
+
+PARAMS = load_params(Path(__file__).resolve().parents[1] / "params.yaml")
+
+
+def test_every_value_of_the_blocks_reaches_the_library() -> None:
+    model = model_config(PARAMS, 96, 128, 80)
+    assert (model.image_dim, model.text_dim, model.num_classes) == (96, 128, 80)
+    assert model.fusion.mlp_dims == tuple(PARAMS.fusion.mlp_dims)
+    assert model.hash.bits == PARAMS.hash.bits
+    weights = loss_weights(PARAMS)
+    assert weights.lambda_balance == PARAMS.loss.hash_reg.lambda_balance
+    assert weights.hash_weight == PARAMS.loss.hash_weight
+    settings = train_settings(PARAMS)
+    assert settings.lr == PARAMS.train.lr
+    assert settings.seed == PARAMS.train.seed
+
+
+def test_the_defaults_are_those_of_the_plan_but_for_the_two_switches() -> None:
+    settings = train_settings(PARAMS)
+    assert (settings.batch_size, settings.gradient_accumulation_steps) == (32, 2)
+    assert (settings.lr, settings.min_lr, settings.warmup_ratio) == (2e-4, 1e-6, 0.1)
+    weights = loss_weights(PARAMS)
+    assert (weights.bce_weight, weights.cosine_weight, weights.hash_weight) == (1.0, 1.0, 0.1)
+    assert PARAMS.classifier.prior_init
+    assert PARAMS.hash.batch_norm
