@@ -1,5 +1,6 @@
 """train: fusion, hash layer and classifier on the stored features."""
 
+import shutil
 import sys
 from pathlib import Path
 
@@ -39,6 +40,8 @@ def main() -> None:
         checksums = {path.as_posix(): sha256_file(path) for path in INPUTS}
 
         def log(row: dict[str, float]) -> None:
+            if row["epoch"] == 0:  # also after memory ran out, when the training starts over
+                shutil.rmtree("dvclive", ignore_errors=True)
             live.step = int(row["epoch"])
             for name, value in row.items():
                 if name != "epoch":

@@ -119,8 +119,10 @@ def test_align_projection_gives_the_cosine_term_a_gradient_and_unit_directions()
     tagger = build(config(align=AlignConfig(True)))
     with torch.no_grad():
         tagger.align_image.weight.mul_(5.0)
+        tagger.align_text.weight.mul_(5.0)
     output = tagger(*inputs(), 1.0)
     torch.testing.assert_close(output.direction_image.norm(dim=1), torch.ones(9))
+    torch.testing.assert_close(output.direction_text.norm(dim=1), torch.ones(9))
     cosine_distance(output.direction_image, output.direction_text).backward()
     assert tagger.align_text.weight.grad.abs().sum() > 0
     frozen = build(config())(*inputs(), 1.0)

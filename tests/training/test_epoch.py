@@ -64,6 +64,22 @@ def test_accumulated_gradients_equal_those_of_one_big_batch(number):
         assert abs(b).max() > 1e-5
 
 
+def test_each_row_weighs_the_same_inside_its_window():
+    data = dataclasses.replace(make_data(), train_rows=np.arange(77))
+    run = make_run(data, batch_size=8, gradient_accumulation_steps=4)
+    real, seen = run._backward, []
+
+    def records(rows, captions, scale, share):
+        seen.append((len(rows), share))
+        return real(rows, captions, scale, share)
+
+    run._backward = records
+    run.epoch(0)
+    # 77 rows: two windows of 32, and one of 8 + 5.
+    expected = [(8, 8 / 32)] * 8 + [(8, 8 / 13), (5, 5 / 13)]
+    assert seen == expected
+
+
 def test_the_last_incomplete_window_is_a_step_of_its_own():
     data = dataclasses.replace(make_data(), train_rows=np.arange(77))
     run = make_run(data, batch_size=8, gradient_accumulation_steps=4)

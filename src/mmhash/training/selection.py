@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from mmhash.losses.total import LossWeights, total_loss
+from mmhash.metrics.ranking import average_precision
 from mmhash.models.tagger import Tagger
 from mmhash.training.batches import FeatureStore, micro_batches
 
@@ -14,32 +15,17 @@ HISTOGRAM_BINS = 40
 
 
 def mean_average_precision(scores: np.ndarray, labels: np.ndarray) -> float:
-    """Return the macro mean over classes of the non-interpolated average precision.
+    """Return the macro mean over classes of the average precision, the figure that selects epochs.
 
-        AP = Σ_n (R_n − R_{n−1}) P_n
-
-    over the distinct thresholds, as ``sklearn.metrics.average_precision_score``: equal scores are
-    one threshold, so their order plays no part. ``scores`` and ``labels`` are (n, C); classes
-    without a positive are left out, and ValueError is raised if that leaves none.
+    ``scores`` and ``labels`` are (n, C); classes without a positive are left out, and ValueError is
+    raised if that leaves none. See :func:`mmhash.metrics.ranking.average_precision` for ties.
 
     >>> mean_average_precision(np.array([[.9], [.8], [.7]]), np.array([[1], [0], [1]]))
     0.8333333333333333
     """
-    n = len(scores)
-    order = np.argsort(-scores, axis=0, kind="stable")
-    ranked = np.take_along_axis(scores, order, axis=0)
-    hits = np.take_along_axis(labels, order, axis=0).astype(np.float64)
-    positives = hits.sum(axis=0)
-    if not positives.any():
+    if not labels.any():
         raise ValueError("no class has a positive")
-    # Each rank is worth the precision at the end of its group of equal scores.
-    ends_group = np.ones(scores.shape, dtype=bool)
-    ends_group[:-1] = ranked[:-1] != ranked[1:]
-    ranks = np.broadcast_to(np.arange(n)[:, None], scores.shape)
-    end = np.minimum.accumulate(np.where(ends_group, ranks, n)[::-1], axis=0)[::-1]
-    precision = np.take_along_axis(hits.cumsum(axis=0), end, axis=0) / (end + 1)
-    seen = positives > 0
-    return float(((hits * precision).sum(axis=0)[seen] / positives[seen]).mean())
+    return float(np.nanmean(average_precision(scores, labels)))
 
 
 @dataclass(frozen=True)
