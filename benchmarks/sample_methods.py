@@ -5,9 +5,10 @@ Run it after ``dvc repro`` with ``run.dataset: sample``; it reads ``features/`` 
     python benchmarks/sample_methods.py
 
 Trains the MLP baseline and the main method at 32, 64 and 128 bits, with the plan as written
-(``classifier.prior_init=false``, ``hash.batch_norm=false``) and with the defaults of params.yaml,
-and prints one table. It writes ``benchmarks/results/sample_methods.json`` and puts the table
-between the marks in README.md. Each seed changes initial weights, dropout, order and captions.
+(``classifier.prior_init=false``, ``hash.batch_norm=false``; 100 epochs) and with the defaults of
+params.yaml (30 epochs at most), and prints one table. It writes
+``benchmarks/results/sample_methods.json`` and puts the table between the marks in README.md.
+Each seed changes initial weights, dropout, order and captions.
 """
 
 import json
@@ -46,7 +47,14 @@ METHODS: dict[str, dict[str, Any]] = {
     **{f"{bits} bits": {"hash.bits": bits} for bits in (32, 64, 128)},
 }
 SETTINGS: dict[str, dict[str, Any]] = {
-    "plan as written": {"classifier.prior_init": False, "hash.batch_norm": False},
+    # 3,600 pictures give 57 optimiser steps an epoch where COCO gives 1,770, and the bottleneck
+    # as the plan has it needs some thousands to leave chance: so more epochs, none cut short.
+    "plan as written": {
+        "classifier.prior_init": False,
+        "hash.batch_norm": False,
+        "train.num_epochs": 100,
+        "train.early_stopping_patience": 100,
+    },
     "defaults": {},
 }
 RESULT = Path("benchmarks/results/sample_methods.json")
