@@ -44,7 +44,7 @@ knows nothing of photographs, and a number measured with it is no statement abou
 
 
 def build_fixed(towers: Towers, tokenizer: Any, seed: int) -> Any:
-    """Return a SiglipModel with seeded random weights and the paper's initial scale and bias."""
+    """Return a SiglipModel with seeded random weights."""
     common = {
         "hidden_size": towers.width,
         "intermediate_size": towers.mlp_width,
@@ -67,9 +67,9 @@ def build_fixed(towers: Towers, tokenizer: Any, seed: int) -> Any:
     model = transformers.SiglipModel(
         transformers.SiglipConfig(text_config=common | text, vision_config=common | vision)
     )
-    with torch.no_grad():  # t' = log 10 and b = -10 (Zhai et al., section 3.2)
-        model.logit_scale.fill_(math.log(10.0))
-        model.logit_bias.fill_(-10.0)
+    with torch.no_grad():
+        model.logit_scale.fill_(math.log(towers.scale))
+        model.logit_bias.fill_(towers.bias)
     return model
 
 

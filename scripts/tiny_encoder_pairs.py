@@ -64,6 +64,8 @@ class Towers(Block):
     max_num_patches: int
     tokens: int
     vocabulary: int
+    scale: float
+    bias: float
 
 
 class Run(Block):

@@ -43,6 +43,7 @@ from tiny_encoder_pairs import (
 
 from mmhash.errors import InputError
 from mmhash.files import atomic_path, cache_dir, digest, write_json
+from mmhash.metrics.ranking import average_precision
 from mmhash.progress import track
 from mmhash.seeding import numpy_stream
 
@@ -181,49 +182,42 @@ def fit(
 # --- evaluation ---------------------------------------------------------------------------------
 
 
-def average_precision(relevant: np.ndarray, scores: np.ndarray) -> float:
-    """Return the mean precision at the ranks of the relevant rows, scores descending."""
-    hits = relevant[np.argsort(-scores, kind="stable")]
-    precision = np.cumsum(hits) / np.arange(1, len(hits) + 1)
-    return float(precision[hits].mean())
-
-
 def zero_shot(
     kind: str, model: Any, tokenizer: Any, pairs: Pairs, settings: Settings
 ) -> dict[str, float]:
-    """Return figures on the held-out pictures: macro mAP over the categories that occur, the mAP
-    of chance (mean share of relevant pictures), and the spread of the embeddings' norms.
+    """Return the figures of ``model`` on the held-out pictures.
+
+    Zero-shot macro mAP over the categories that occur, with prompts averaged on the unit sphere;
+    the mAP of chance (mean share of relevant pictures); the spread of the image norms.
     """
     rows = np.arange(settings.pictures.held_out)
     names = sorted({name for row in rows for name in pairs.categories[row]})
+    parts = np.array_split(rows, math.ceil(len(rows) / 200))
+    prototypes = torch.zeros(len(names), settings.towers.width)
     with torch.inference_mode():
         image = torch.cat(
-            [
-                model.vision_model(**INPUTS[kind](pairs, part)).pooler_output
-                for part in np.array_split(rows, math.ceil(len(rows) / 200))
-            ]
+            [model.vision_model(**INPUTS[kind](pairs, part)).pooler_output for part in parts]
         )
-        prompts = [
-            F.normalize(
-                model.text_model(
-                    input_ids=tokenise(
-                        tokenizer,
-                        [template.format(name) for name in names],
-                        settings.towers.tokens,
-                    )
-                ).pooler_output
-            )
-            for template in settings.prompts
-        ]
-        scores = (F.normalize(image) @ torch.stack(prompts).sum(dim=0).T).numpy()
+        for template in settings.prompts:
+            texts = [template.format(name) for name in names]
+            ids = tokenise(tokenizer, texts, settings.towers.tokens)
+            prototypes += F.normalize(model.text_model(input_ids=ids).pooler_output)
+    scores = (F.normalize(image) @ F.normalize(prototypes).T).numpy()
     labels = np.array([[name in pairs.categories[row] for name in names] for row in rows])
     norms = image.norm(dim=1)
-    found = [average_precision(labels[:, c], scores[:, c]) for c in range(len(names))]
     return {
-        "zero_shot_mAP": float(np.mean(found)),
+        "zero_shot_mAP": float(average_precision(scores, labels).mean()),
         "chance_mAP": float(labels.mean()),
         "norm_variation": float(norms.std() / norms.mean()),
     }
+
+
+def state_path(kind: str, settings: Settings) -> Path:
+    """Return where the training state of ``kind`` lies, by everything that determines it."""
+    later = {"processes", "naflex"} if kind == "fixed" else {"processes"}
+    code = [path.read_text(encoding="utf-8") for path in sorted(HERE.glob("*tiny_encoder*.py"))]
+    key = digest(kind, settings.model_dump(exclude=later), code, drawing_digest())
+    return cache_dir("tiny_encoder", key) / f"{kind}.safetensors"
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -238,8 +232,6 @@ def main(arguments: list[str] | None = None) -> None:
     first = settings.pictures.held_out
     texts = (text for row in pairs.captions[first:] for text in row)
     tokenizer = train_tokenizer(texts, settings.towers)
-    code = [path.read_text(encoding="utf-8") for path in sorted(HERE.glob("*tiny_encoder*.py"))]
-    state = cache_dir("tiny_encoder", digest(settings.model_dump(), code, drawing_digest()))
 
     report: dict[str, Any] = {"drawing_sha256": drawing_digest()}
     trained: dict[str, Any] = {}
@@ -249,7 +241,7 @@ def main(arguments: list[str] | None = None) -> None:
             if kind == "fixed"
             else naflex_from_fixed(trained["fixed"])
         )
-        history = fit(kind, model, tokenizer, pairs, settings, state / f"{kind}.safetensors")
+        history = fit(kind, model, tokenizer, pairs, settings, state_path(kind, settings))
         rounded = model.half().float()  # the figures are those of the weights as stored
         run: Run = getattr(settings, kind)
         batches = epoch_batches(kind, settings, run, numpy_stream(settings.seed, "count"))

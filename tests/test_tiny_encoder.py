@@ -179,9 +179,12 @@ def test_zero_shot_on_fresh_pictures_beats_chance_but_is_imperfect(
 def test_training_figures_lie_beside_the_checkpoints() -> None:
     report = json.loads((ROOT / "encoders" / "training.json").read_text())
     for kind in KINDS:
-        assert 0.25 < report[kind]["zero_shot_mAP"] < 0.6
-        assert report[kind]["chance_mAP"] < 0.1
-        assert report[kind]["history"][-1]["loss"] < report[kind]["history"][0]["loss"]
+        assert 4 * report[kind]["chance_mAP"] < report[kind]["zero_shot_mAP"] < 0.6
+        assert f"{report[kind]['zero_shot_mAP']:.3f}" in (
+            ROOT / "encoders" / KINDS[kind] / "README.md"
+        ).read_text(encoding="utf-8")
+    # the NaFlex kind goes on from the fixed one
+    assert report["naflex"]["loss"] < report["fixed"]["loss"]
 
 
 # --- the script ---------------------------------------------------------------------------------
