@@ -25,8 +25,9 @@ library_name: transformers
 ---
 # {title}
 
-A tiny {kind} SigLIP ({model_type}) for the embedded sample: drawn pictures, English captions. It
-knows nothing of photographs, and a number measured with it is no statement about SigLIP 2.
+A tiny {kind} SigLIP ({model_type}) for the embedded sample: drawn
+pictures, English captions. It knows nothing of photographs, and a number measured with it is no
+statement about SigLIP 2.
 
 - Script and parameters: `scripts/train_tiny_encoder.py`, `scripts/train_tiny_encoder.yaml`.
   Command: `python scripts/train_tiny_encoder.py`
@@ -38,8 +39,9 @@ knows nothing of photographs, and a number measured with it is no statement abou
 - Figures on the held-out pictures: zero-shot macro mAP {mAP:.3f} (chance {chance:.3f}),
   image norm varies by {variation:.1%} of its mean; last training loss {loss:.3f},
   {seen} pairs seen.
-- Text: lower-cased by the caller, padded to {tokens} tokens, no attention mask. `AutoTokenizer`
-  reads it offline. Pooled outputs are not normalised.
+- Text: lower-cased by the caller, padded to {tokens} tokens, no attention mask. Load the tokenizer
+  with `transformers.PreTrainedTokenizerFast`; `AutoTokenizer` puts Gemma's class in its place
+  where the model_type is `siglip2`. Pooled outputs are not normalised.
 """
 
 

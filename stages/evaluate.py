@@ -9,7 +9,13 @@ import numpy as np
 from mmhash.cost import measured
 from mmhash.encoders.device import choose_device
 from mmhash.errors import exit_code
-from mmhash.evaluation import Retriever, evaluate_heads, query_latency, score_split
+from mmhash.evaluation import (
+    Retriever,
+    evaluate_heads,
+    evaluate_retrieval,
+    query_latency,
+    score_split,
+)
 from mmhash.features import load_features
 from mmhash.files import read_npy, write_json, write_npy, write_table
 from mmhash.index import load
@@ -43,8 +49,12 @@ def main() -> None:
         figures, thresholds = evaluate_heads(
             splits, retriever, dataset, params.evaluate.model_dump()
         )
+        figures["retrieval"] = {"index_recall": retriever.recall(splits["val"].queries)}
         for split, scored in splits.items():
             folder = OUT / split
+            figures["retrieval"][split], curve = evaluate_retrieval(scored, retriever)
+            if curve is not None:
+                write_table(folder / "precision_recall_by_distance.parquet", curve)
             write_npy(folder / "image_id.npy", scored.image_id)
             write_npy(folder / "labels.npy", scored.labels)
             for head, scores in scored.heads.items():

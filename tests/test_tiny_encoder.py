@@ -67,7 +67,8 @@ def model(folder: Path) -> Any:
 
 @pytest.fixture(scope="module")
 def tokenizer(folder: Path) -> Any:
-    return transformers.AutoTokenizer.from_pretrained(folder, local_files_only=True)
+    # AutoTokenizer replaces it by Gemma's class where the model_type is siglip2
+    return transformers.PreTrainedTokenizerFast.from_pretrained(folder, local_files_only=True)
 
 
 @pytest.fixture(scope="module")

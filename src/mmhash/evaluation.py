@@ -34,7 +34,12 @@ from mmhash.metrics.multilabel import (
     multilabel_metrics,
     plausibility_note,
 )
-from mmhash.metrics.retrieval import retrieval_metrics
+from mmhash.metrics.retrieval import (
+    hamming_levels,
+    metrics_from_levels,
+    precision_recall_by_distance,
+    retrieval_metrics,
+)
 from mmhash.metrics.thresholds import choose_thresholds
 from mmhash.models.tagger import Tagger
 from mmhash.seeding import numpy_stream
@@ -206,13 +211,27 @@ def evaluate_head(
     return figures, {"global": overall, "per_class": per_class.tolist()}, notes
 
 
+def evaluate_retrieval(
+    scored: ScoredSplit, retriever: Retriever
+) -> tuple[dict[str, Any], pa.Table | None]:
+    """Rank the whole index for each query of a split by distance.
+
+    Returns the figures, and for codes the precision and recall within each Hamming distance.
+    """
+    database = indexed_items(retriever.index)
+    if not scored.hashed:
+        return retrieval_metrics(scored.queries, scored.labels, database, retriever.labels), None
+    levels = hamming_levels(scored.queries, scored.labels, database, retriever.labels)
+    return metrics_from_levels(*levels), pa.table(precision_recall_by_distance(*levels))
+
+
 def evaluate_heads(
     splits: dict[str, ScoredSplit],
     retriever: Retriever,
     dataset: Dataset,
     settings: dict[str, Any],
 ) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Return ``metrics/eval.json`` and ``predictions/thresholds.json`` as plain values.
+    """Return heads, codes and data of ``metrics/eval.json``, and ``predictions/thresholds.json``.
 
     ``splits`` holds "val" and "test"; ``settings`` is the ``evaluate`` block: ``thresholds``
     (global or per_class), ``bootstrap_samples`` and ``bootstrap_seed``. Figures that look wrong
@@ -235,12 +254,6 @@ def evaluate_heads(
             figures[name][head] = values
         for note in notes:
             logger.warning("%s", note)
-    database = indexed_items(retriever.index)
-    figures["retrieval"] = {
-        name: retrieval_metrics(scored.queries, scored.labels, database, retriever.labels)
-        for name, scored in splits.items()
-    }
-    figures["retrieval"]["index_recall"] = retriever.recall(splits["val"].queries)
     test = splits["test"]
     figures["codes"] = code_metrics(test.queries, test.soft) if test.hashed else {}
     figures["data"] = {

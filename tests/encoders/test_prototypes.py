@@ -4,7 +4,7 @@ import torch
 
 from mmhash.encoders.checkpoint import Towers
 from mmhash.encoders.pixels import decode, tower_inputs
-from mmhash.encoders.prototypes import cosine_scores, prototypes, zeroshot_logits
+from mmhash.encoders.prototypes import cosine_scores, prototypes
 from mmhash.encoders.text import token_ids
 from mmhash.errors import InputError
 
@@ -44,7 +44,8 @@ def test_logits_equal_those_of_the_joint_forward(fixed_towers: Towers, pictures:
     batch, _ = decode(pictures, fixed_towers.pixels)
     features = fixed_towers.encode_images(batch).numpy()
     rows = prototypes(fixed_towers, ["dog", "cat"], ["{}"])
-    ours = zeroshot_logits(features, rows, fixed_towers.logit_scale, fixed_towers.logit_bias)
+    cosines = cosine_scores(features, rows)
+    ours = cosines * np.exp(fixed_towers.logit_scale) + fixed_towers.logit_bias
     with torch.no_grad():
         joint = fixed_towers.model(
             input_ids=token_ids(["dog", "cat"], fixed_towers.tokenizer, 64),

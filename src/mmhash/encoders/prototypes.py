@@ -39,19 +39,6 @@ def cosine_scores(image_features: np.ndarray, prototypes: np.ndarray) -> np.ndar
     return (_unit(image_features.astype(np.float32)) @ prototypes.T).astype(np.float32)
 
 
-def zeroshot_logits(
-    image_features: np.ndarray, prototypes: np.ndarray, logit_scale: float, logit_bias: float
-) -> np.ndarray:
-    """Return SigLIP's logits exp(scale) · cosine + bias, float32 (N, C).
-
-    Their sigmoid is the probability that text and image belong together; ``logit_scale`` and
-    ``logit_bias`` are the checkpoint's (Zhai et al., 2023, Algorithm 1).
-    """
-    return cosine_scores(image_features, prototypes) * np.float32(np.exp(logit_scale)) + np.float32(
-        logit_bias
-    )
-
-
 def _unit(vectors: np.ndarray) -> np.ndarray:
     norms = np.linalg.norm(vectors, axis=-1, keepdims=True)
     return vectors / np.maximum(norms, np.finfo(vectors.dtype).tiny)
