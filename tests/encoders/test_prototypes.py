@@ -15,7 +15,7 @@ PROMPTS = ["a photo of a {}.", "a drawing of a {}, small"]
 def test_prototypes_are_the_mean_on_the_unit_sphere(fixed_towers: Towers) -> None:
     ours = prototypes(fixed_towers, NAMES, PROMPTS, batch=4)
     assert ours.shape == (3, 32)
-    assert cosines.dtype == np.float32
+    assert ours.dtype == np.float32
     for name, row in zip(NAMES, ours, strict=True):
         vectors = fixed_towers.encode_texts([p.format(name) for p in PROMPTS]).double()
         units = vectors / vectors.norm(dim=1, keepdim=True)
