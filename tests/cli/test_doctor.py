@@ -1,9 +1,9 @@
 import shutil
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
+from transformers import SiglipModel
 
 from mmhash.cli.checkpoint import check_checkpoint
 from mmhash.cli.doctor import examine
@@ -111,9 +111,16 @@ def test_the_extraction_estimate_is_start_up_plus_rate(monkeypatch: pytest.Monke
     assert extraction_seconds(40, 10, extract_some) == pytest.approx(2.1 * 4, rel=0.01)
 
 
-def test_drawings_for_the_check_are_always_the_same() -> None:
-    from mmhash.cli.checkpoint import _drawings
-
-    for (name, one), (same, two) in zip(_drawings(), _drawings(), strict=True):
-        assert name == same
-        np.testing.assert_array_equal(np.asarray(one), np.asarray(two))
+def test_a_checkpoint_that_knows_nothing_fails(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = tmp_path / "random"
+    shutil.copytree(ROOT / "encoders" / "tiny-siglip", folder)
+    model = SiglipModel.from_pretrained(folder, local_files_only=True)
+    generator = torch.Generator().manual_seed(0)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.copy_(0.05 * torch.randn(parameter.shape, generator=generator))
+    model.save_pretrained(folder)
+    assert not check_checkpoint(str(folder), None)
+    assert "fail  zero-shot" in capsys.readouterr().out

@@ -142,7 +142,7 @@ def test_bad_pictures_and_annotations_are_one_line_and_leave_outputs_alone(
     assert "987654321" in fails(drawn, user_environment, "index_coco")
     path.write_text(text)
     edit(path, lambda content: content["images"].append(content["images"][0]))
-    assert "twice" in fails(drawn, user_environment, "index_coco")
+    assert "stands already" in fails(drawn, user_environment, "index_coco")
     path.write_text(text[: len(text) // 2])
     assert path.name in fails(drawn, user_environment, "index_coco")
     path.write_text(text)
