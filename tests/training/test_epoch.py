@@ -204,3 +204,18 @@ def test_features_that_are_not_finite_are_named_as_the_cause(name):
         make_run(dataclasses.replace(data, features=features)).epoch(0)
     if name == "image":
         assert "row 11 " in str(caught.value)
+
+
+def test_the_number_of_threads_outside_changes_no_weight_and_comes_back() -> None:
+    before = torch.get_num_threads()
+    weights = []
+    try:
+        for threads in (1, 2):
+            torch.set_num_threads(threads)
+            run = make_run()
+            run.epoch(0)
+            assert torch.get_num_threads() == threads
+            weights.append({name: t.clone() for name, t in run.tagger.state_dict().items()})
+    finally:
+        torch.set_num_threads(before)
+    assert all(torch.equal(weights[0][name], weights[1][name]) for name in weights[0])

@@ -214,16 +214,11 @@ def training_key(
     """Return the name of the result of a training, for :func:`mmhash.files.cache_dir`.
 
     It is a digest over everything that determines the result to the last bit: all settings, the
-    checksums of the input files (``inputs``: name → SHA-256), the kind of device (on a CPU with
-    the number of threads, which decides how sums are cut), PyTorch's version and this library's
-    code.
+    checksums of the input files (``inputs``: name → SHA-256), the kind of device (a CPU trains on
+    one thread, whatever it has), PyTorch's version and this library's code.
     """
     device = torch.device(device)
-    machine = (
-        torch.cuda.get_device_name(device)
-        if device.type == "cuda"
-        else f"{torch.get_num_threads()} threads"
-    )
+    machine = torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu"
     return digest(
         model.to_dict(),
         asdict(weights),
