@@ -23,6 +23,7 @@ OVERRIDES = {
 }
 
 STAGES = (
+    "check_params",
     "fetch_data",
     "index_coco",
     "download_karpathy_split",

@@ -10,6 +10,7 @@ from ruamel.yaml import YAML
 
 ROOT = Path(__file__).resolve().parents[2]
 STAGES = [
+    "check_params",
     "fetch_data",
     "index_coco",
     "download_karpathy_split",
@@ -65,7 +66,8 @@ def code_of_stage(stage: str) -> set[str]:
     files = {script, *imported_files(script)}
     # An __init__ that holds a docstring alone cannot change a result.
     with_code = {file for file in files if file.name != "__init__.py" or has_code(file)}
-    return {file.relative_to(ROOT).as_posix() for file in with_code} - NOT_A_DEPENDENCY
+    names = {file.relative_to(ROOT).as_posix() for file in with_code}
+    return names if stage == "check_params" else names - NOT_A_DEPENDENCY
 
 
 def has_code(file: Path) -> bool:

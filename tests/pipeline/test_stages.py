@@ -13,6 +13,9 @@ import pytest
 OUTPUTS = ("data", "features", "model", "index", "predictions", "plots", "metrics", "dvclive")
 
 
+CHECK = {"check_params"}  # runs, for half a second, whenever params.yaml changes
+
+
 def stages_that_ran(output: str) -> set[str]:
     """The names behind DVC's "Running stage"."""
     return {line.split("'")[1] for line in output.splitlines() if line.startswith("Running stage")}
@@ -32,7 +35,7 @@ def test_a_clone_runs_once_reruns_what_a_parameter_touches_and_takes_results_bac
     checkout: Path, shell
 ) -> None:
     first = shell(checkout, "dvc", "repro")
-    assert len(stages_that_ran(first.stdout)) == 9
+    assert len(stages_that_ran(first.stdout)) == 10
     reference = contents(checkout)
     assert json.loads((checkout / "metrics/eval.json").read_text())["test"]["knn"]["mAP"] > 0.3
 
@@ -46,21 +49,27 @@ def test_a_clone_runs_once_reruns_what_a_parameter_touches_and_takes_results_bac
     shell(checkout, "git", "commit", "-q", "-m", "first run")
 
     bits = shell(checkout, "dvc", "exp", "run", "-S", "hash.bits=32")
-    assert stages_that_ran(bits.stdout) == {"train", "build_index", "evaluate", "plot"}
+    assert stages_that_ran(bits.stdout) == CHECK | {"train", "build_index", "evaluate", "plot"}
     difference = shell(checkout, "dvc", "metrics", "diff", "--md")
     assert "test.knn.mAP" in difference.stdout
     table = shell(checkout, "dvc", "exp", "show", "--only-changed", "--md")
     assert "hash.bits" in table.stdout
 
+    before = contents(checkout)
+    refused = shell(checkout, "dvc", "exp", "run", "-S", "hash.bits=60", check=False)
+    assert refused.returncode != 0
+    assert "hash.bits = 60: must be 16, 32, 64, 128 or 256" in refused.stdout + refused.stderr
+    assert contents(checkout) == before
+
     back = shell(checkout, "dvc", "exp", "run", "-S", "hash.bits=16")
-    assert stages_that_ran(back.stdout) == set()
+    assert stages_that_ran(back.stdout) <= CHECK
     assert contents(checkout) == reference
 
     neighbours = shell(checkout, "dvc", "exp", "run", "-S", "knn.k=7")
-    assert stages_that_ran(neighbours.stdout) == {"evaluate", "plot"}
+    assert stages_that_ran(neighbours.stdout) == CHECK | {"evaluate", "plot"}
     looks = shell(checkout, "dvc", "exp", "run", "-S", "knn.k=5", "-S", "plots.dpi=50")
-    assert stages_that_ran(looks.stdout) == {"plot"}
-    assert stages_that_ran(shell(checkout, "dvc", "repro").stdout) == set()
+    assert stages_that_ran(looks.stdout) == CHECK | {"plot"}
+    assert stages_that_ran(shell(checkout, "dvc", "repro").stdout) <= CHECK
 
     # A copy without raw data and without this folder's resume state: both come through DVC_ROOT.
     away = shell(checkout, "dvc", "exp", "run", "--temp", "-n", "elsewhere", "-S", "split.seed=1")
