@@ -22,17 +22,8 @@ OVERRIDES = {
     "knn": {"k": 5},
 }
 
-STAGES = (
-    "check_params",
-    "fetch_data",
-    "index_coco",
-    "download_karpathy_split",
-    "extract_features",
-    "encode_classes",
-    "train",
-    "build_index",
-    "evaluate",
-    "plot",
+STAGES = tuple(
+    YAML(typ="safe", pure=True).load((ROOT / "dvc.yaml").read_text(encoding="utf-8"))["stages"]
 )
 
 
@@ -112,6 +103,12 @@ def make_checkout(folder: Path) -> Path:
 def shell() -> Callable[..., subprocess.CompletedProcess[str]]:
     """Run a command in a folder; a failure fails the test with the command's output."""
     return run
+
+
+@pytest.fixture
+def stages() -> tuple[str, ...]:
+    """The names of all stages, in the order of dvc.yaml."""
+    return STAGES
 
 
 @pytest.fixture
