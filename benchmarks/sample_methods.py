@@ -28,7 +28,7 @@ import torch
 
 from mmhash.codes import binarise, pack
 from mmhash.encoders.prototypes import cosine_scores
-from mmhash.evaluation import Retriever, score_split
+from mmhash.evaluation import score_split
 from mmhash.experiment import loss_weights, model_config, train_settings
 from mmhash.features import Dataset, load_features
 from mmhash.files import read_json, write_json, write_text
@@ -37,6 +37,7 @@ from mmhash.metrics.multilabel import multilabel_metrics
 from mmhash.models.weights import load_tagger
 from mmhash.params import Params, load_params, parse_params
 from mmhash.progress import track
+from mmhash.retriever import Retriever
 from mmhash.training.encode import encode
 from mmhash.training.loop import train
 from mmhash.training.settings import TrainingData

@@ -10,10 +10,8 @@ from mmhash.cost import measured
 from mmhash.encoders.device import choose_device
 from mmhash.errors import exit_code
 from mmhash.evaluation import (
-    Retriever,
     evaluate_heads,
     evaluate_retrieval,
-    query_latency,
     score_split,
 )
 from mmhash.features import load_features
@@ -21,6 +19,7 @@ from mmhash.files import read_npy, write_json, write_npy, write_table
 from mmhash.index import load
 from mmhash.models.weights import load_tagger
 from mmhash.params import load_params
+from mmhash.retriever import Retriever, query_latency
 
 OUT = Path("predictions")
 

@@ -14,7 +14,7 @@ from mmhash.experiment import loss_weights, model_config, train_settings
 from mmhash.features import load_features
 from mmhash.files import cache_dir, sha256_file, write_json
 from mmhash.params import load_params
-from mmhash.training.checkpoint import training_key
+from mmhash.training.checkpoint import training_key, write_untrained
 from mmhash.training.loop import train
 from mmhash.training.settings import TrainingData
 
@@ -35,6 +35,11 @@ def main() -> None:
         model = model_config(
             params, vectors.image.shape[1], vectors.text.shape[1], len(dataset.categories)
         )
+        if model.name == "zeroshot":
+            live.make_summary()
+            write_untrained(Path("model"), model, tuple(dataset.categories))
+            write_json("metrics/train.json", {"notes": ["model.name is zeroshot: no training"]})
+            return
         weights, settings = loss_weights(params), train_settings(params)
         device = choose_device(params.profile.device)
         checksums = {path.as_posix(): sha256_file(path) for path in INPUTS}

@@ -16,6 +16,7 @@ FLOORS = [
     ["codes"],
     ["index"],
     ["voting"],
+    ["retriever"],
     ["metrics"],
     ["models"],
     ["losses"],

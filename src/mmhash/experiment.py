@@ -16,6 +16,7 @@ def model_config(params: Params, image_dim: int, text_dim: int, num_classes: int
     """Return the architecture for features of these widths."""
     return ModelConfig(
         name=params.model.name,
+        inputs=params.model.inputs,
         image_dim=image_dim,
         text_dim=text_dim,
         num_classes=num_classes,

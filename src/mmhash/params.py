@@ -68,6 +68,7 @@ class Hardware(Block):
     pin_memory: bool
     extract_batch: Positive
     compile: bool
+    gradient_checkpointing: bool
     vram_alert_gb: AboveZero | None
 
 
@@ -83,8 +84,16 @@ class HardwareProfiles(Block):
 class Split(Block):
     """How images are divided."""
 
-    protocol: Literal["karpathy"]
+    protocol: Literal["karpathy", "kfold"]
+    folds: Annotated[int, Field(ge=2)]
+    fold: Annotated[int, Field(ge=0)]
     seed: Seed
+
+    @model_validator(mode="after")
+    def _fold_exists(self) -> "Split":
+        if self.fold >= self.folds:
+            raise ValueError(f"fold = {self.fold} must be below folds = {self.folds}")
+        return self
 
 
 class Features(Block):
@@ -108,10 +117,18 @@ class ZeroShot(Block):
         return self
 
 
+class Encoder(Block):
+    """Which part of the towers learns."""
+
+    unfreeze: Literal["none", "last_n", "all"]
+    last_n: Positive
+
+
 class Model(Block):
     """Which method."""
 
-    name: Literal["full", "mlp"]
+    name: Literal["full", "direction_only", "mlp", "zeroshot"]
+    inputs: Literal["both", "image", "caption"]
 
 
 class Fusion(Block):
@@ -183,6 +200,8 @@ class Train(Block):
     amp_dtype: Literal["float16", "bfloat16"]
     num_epochs: Positive
     lr: AboveZero
+    lr_towers: AboveZero
+    lr_schedule: Literal["cosine", "constant", "step"]
     weight_decay: NonNegative
     warmup_ratio: Fraction
     min_lr: NonNegative
@@ -204,7 +223,7 @@ class Train(Block):
 class Index(Block):
     """The database side."""
 
-    kind: Literal["flat"]
+    kind: Literal["flat", "ivf", "hnsw", "multihash"]
     captions: Literal["first", "all", "mean"]
 
 
@@ -212,10 +231,20 @@ class Knn(Block):
     """The vote."""
 
     k: Positive
-    voting: Literal["softmax", "uniform"]
+    distance: Literal["hamming", "cosine", "hybrid", "asymmetric"]
+    voting: Literal["softmax", "uniform", "rank", "threshold"]
     tau: AboveZero
+    threshold: Fraction
+    rerank: Positive
     ties: Literal["expected", "row_id"]
+    head: Literal["knn", "classifier", "hybrid"]
     top_n_tags: Positive
+
+    @model_validator(mode="after")
+    def _candidates_suffice(self) -> "Knn":
+        if self.distance == "hybrid" and self.rerank < self.k:
+            raise ValueError(f"rerank = {self.rerank} must be at least k = {self.k}")
+        return self
 
 
 class Evaluate(Block):
@@ -224,6 +253,13 @@ class Evaluate(Block):
     thresholds: Literal["global", "per_class"]
     bootstrap_samples: Annotated[int, Field(ge=100)]
     bootstrap_seed: Seed
+
+
+class Tracking(Block):
+    """Where the training curves go besides DVCLive."""
+
+    tensorboard: bool
+    wandb: bool
 
 
 class Plots(Block):
@@ -241,6 +277,7 @@ class Params(Block):
     split: Split
     features: Features
     zeroshot: ZeroShot
+    encoder: Encoder
     model: Model
     fusion: Fusion
     hash: Hash
@@ -251,6 +288,7 @@ class Params(Block):
     index: Index
     knn: Knn
     evaluate: Evaluate
+    tracking: Tracking
     plots: Plots
 
     @model_validator(mode="after")
@@ -258,6 +296,19 @@ class Params(Block):
         for name in ("sample", "coco2014"):
             if getattr(self.datasets, name).encoder is None:
                 raise ValueError(f"datasets.{name}.encoder is null; pictures need a checkpoint")
+        return self
+
+    @model_validator(mode="after")
+    def _unfreezing_needs_towers(self) -> "Params":
+        if self.encoder.unfreeze == "none":
+            return self
+        if self.dataset.encoder is None:
+            raise ValueError(
+                f"encoder.unfreeze = {self.encoder.unfreeze} needs towers, and dataset "
+                f"{self.run.dataset} has none; set encoder.unfreeze=none"
+            )
+        if self.model.name == "zeroshot":
+            raise ValueError("encoder.unfreeze: model.name = zeroshot trains nothing; set it none")
         return self
 
     @property

@@ -1,6 +1,7 @@
 """The architecture as plain values."""
 
 import json
+from dataclasses import replace
 
 import pytest
 
@@ -82,3 +83,19 @@ def test_what_is_no_mapping_is_an_input_error(values):
 def test_impossible_architectures_are_refused(build, message):
     with pytest.raises(InputError, match=message):
         build()
+
+
+def test_direction_only_is_the_full_method_on_the_directions():
+    plan_a = config("direction_only")
+    assert plan_a.fusion.type == "concat_direction"
+    assert plan_a.hash.enabled
+    assert plan_a.aligned
+
+
+def test_an_unknown_choice_of_inputs_is_named():
+    with pytest.raises(InputError, match=r"model.inputs = 'sound': must be one of both, image"):
+        replace(config(), inputs="sound")
+
+
+def test_one_modality_alone_has_nothing_to_align():
+    assert not replace(config(), inputs="image").aligned

@@ -73,3 +73,16 @@ def test_each_width_is_linear_then_activation_then_dropout(activation, layer):
     assert kinds == [nn.Linear, layer, nn.Dropout] * 2
     assert {module.p for module in fusion.mlp if isinstance(module, nn.Dropout)} == {0.25}
     assert fusion(*pairs(6, 6)).shape == (5, 3)
+
+
+@pytest.mark.parametrize("kind", ["concat", "concat_direction", "hadamard_with_magnitude"])
+@pytest.mark.parametrize(("inputs", "at"), [("image", 0), ("caption", 1)])
+def test_one_modality_alone_sees_nothing_of_the_other(kind, inputs, at):
+    fusion = Fusion((6, 4), (6, 4), FusionConfig(type=kind, mlp_dims=(3,)), inputs)
+    vectors, directions, magnitudes = pairs(6, 4)
+    x = fusion.join(vectors, directions, magnitudes)
+    parts = [vectors[at]] if kind == "concat" else [directions[at]]
+    if kind == "hadamard_with_magnitude":
+        parts.append(magnitudes[at])
+    torch.testing.assert_close(x, torch.cat(parts, dim=1))
+    assert x.shape[1] == fusion.input_width

@@ -38,3 +38,13 @@ def test_it_rises_once_and_falls_once_within_its_bounds(total, warmup, low):
     assert got[peak:] == sorted(got[peak:], reverse=True)
     assert 0 < max(got) <= 1 + 1e-12
     assert min(got[peak:]) >= low - 1e-12 or len(got) == 1
+
+
+def test_a_constant_rate_stays_after_the_warm_up():
+    rates = [learning_rate(step, 8, 1.0, 0.25, 0.0, "constant") for step in range(8)]
+    assert rates == [0.5, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0]
+
+
+def test_steps_drop_to_a_tenth_at_half_and_again_at_three_quarters():
+    rates = [learning_rate(step, 8, 1.0, 0.0, 0.05, "step") for step in range(8)]
+    assert rates == [1.0, 1.0, 1.0, 1.0, 0.1, 0.1, 0.05, 0.05]  # not below min_lr

@@ -7,6 +7,8 @@ from mmhash.errors import InputError
 
 FusionType = Literal["concat", "concat_direction", "hadamard", "hadamard_with_magnitude"]
 Schedule = Literal["constant", "linear", "exponential", "step"]
+ModelName = Literal["full", "direction_only", "mlp", "zeroshot"]
+Inputs = Literal["both", "image", "caption"]
 
 
 @dataclass(frozen=True)
@@ -70,12 +72,14 @@ class AlignConfig:
 class ModelConfig:
     """All that determines the shape of a tagger.
 
-    ``full`` is the main method. ``mlp`` is the baseline [v_img ; v_txt] → MLP → C classes: it
-    stands for ``concat`` without hash and alignment, and the settings are replaced accordingly,
-    so that what is saved says what was built.
+    ``full`` is the main method, ``direction_only`` the same on [d_img ; d_txt]. ``mlp`` is the
+    baseline [v_img ; v_txt] → MLP → C classes: it stands for ``concat`` without hash and
+    alignment. The settings are replaced accordingly, so that what is saved says what was built.
+    ``zeroshot`` has nothing to build: neighbours are those of the image vector. ``inputs`` names
+    the modalities that the tagger sees.
     """
 
-    name: Literal["full", "mlp"]
+    name: ModelName
     image_dim: int
     text_dim: int
     num_classes: int
@@ -83,15 +87,22 @@ class ModelConfig:
     hash: HashConfig
     classifier: ClassifierConfig
     align: AlignConfig
+    inputs: Inputs = "both"
 
     def __post_init__(self) -> None:
-        if self.name not in ("full", "mlp"):
-            raise InputError(f"model.name = {self.name!r}: must be one of full, mlp")
+        for key, value, allowed in (
+            ("name", self.name, get_args(ModelName)),
+            ("inputs", self.inputs, get_args(Inputs)),
+        ):
+            if value not in allowed:
+                raise InputError(f"model.{key} = {value!r}: must be one of {', '.join(allowed)}")
         if min(self.image_dim, self.text_dim, self.num_classes) < 1:
             raise InputError(
                 f"model: image width {self.image_dim}, text width {self.text_dim} and "
                 f"{self.num_classes} classes must all be at least 1"
             )
+        if self.name == "direction_only":
+            object.__setattr__(self, "fusion", replace(self.fusion, type="concat_direction"))
         if self.name == "mlp":
             object.__setattr__(self, "fusion", replace(self.fusion, type="concat"))
             object.__setattr__(self, "hash", replace(self.hash, enabled=False))
@@ -100,7 +111,9 @@ class ModelConfig:
     @property
     def aligned(self) -> bool:
         """Whether the directions of image and text lie in one space, so that L_cos is defined."""
-        return self.name == "full" and (self.image_dim == self.text_dim or self.align.projection)
+        if self.name not in ("full", "direction_only") or self.inputs != "both":
+            return False
+        return self.image_dim == self.text_dim or self.align.projection
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain values that JSON can write."""

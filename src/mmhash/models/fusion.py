@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor, nn
 
-from mmhash.models.config import FusionConfig
+from mmhash.models.config import FusionConfig, Inputs
 
 
 def product_width(image_dim: int, text_dim: int, dim: int | None) -> int | None:
@@ -29,27 +29,38 @@ class Fusion(nn.Module):
     hadamard_with_magnitude     [d_img ; d_txt ; d_img ⊙ d_txt ; m_img ; m_txt]     3 D + 2
     ==========================  ==================================================  =======
 
-    Where the widths of image and text differ (or ``fusion.dim`` is set) the product is
+    With one modality alone (``inputs`` image or caption) the parts of the other and the product
+    are absent. Where the widths of image and text differ (or ``fusion.dim`` is set) the product is
     (P_img d_img) ⊙ (P_txt d_txt) with learned projections to ``fusion.dim``. The MLP is
     Linear → activation → dropout for each width in ``fusion.mlp_dims``.
     """
 
     def __init__(
-        self, vector_dims: tuple[int, int], direction_dims: tuple[int, int], config: FusionConfig
+        self,
+        vector_dims: tuple[int, int],
+        direction_dims: tuple[int, int],
+        config: FusionConfig,
+        inputs: Inputs = "both",
     ) -> None:
         super().__init__()
         self.kind = config.type
+        self.used = {"both": (0, 1), "image": (0,), "caption": (1,)}[inputs]
+        self.multiplied = inputs == "both" and config.type in (
+            "hadamard",
+            "hadamard_with_magnitude",
+        )
         self.project_image: nn.Module = nn.Identity()
         self.project_text: nn.Module = nn.Identity()
-        width = sum(vector_dims if config.type == "concat" else direction_dims)
-        if config.type in ("hadamard", "hadamard_with_magnitude"):
+        dims = vector_dims if config.type == "concat" else direction_dims
+        width = sum(dims[at] for at in self.used)
+        if self.multiplied:
             projected = product_width(*direction_dims, config.dim)
             if projected is not None:
                 self.project_image = nn.Linear(direction_dims[0], projected, bias=False)
                 self.project_text = nn.Linear(direction_dims[1], projected, bias=False)
             width += projected or direction_dims[0]
         if config.type == "hadamard_with_magnitude":
-            width += 2
+            width += len(self.used)
         self.input_width = width
         layers: list[nn.Module] = []
         for output in config.mlp_dims:
@@ -70,14 +81,13 @@ class Fusion(nn.Module):
     ) -> Tensor:
         """Return x (n, width); each argument is an (image, text) pair of (n, ·) tensors."""
         if self.kind == "concat":
-            return torch.cat(
-                [vectors[0].to(directions[0].dtype), vectors[1].to(directions[1].dtype)], dim=1
-            )
-        parts = list(directions)
-        if self.kind != "concat_direction":
+            dtype = directions[0].dtype
+            return torch.cat([vectors[at].to(dtype) for at in self.used], dim=1)
+        parts = [directions[at] for at in self.used]
+        if self.multiplied:
             parts.append(self.project_image(directions[0]) * self.project_text(directions[1]))
         if self.kind == "hadamard_with_magnitude":
-            parts += log_magnitudes
+            parts += [log_magnitudes[at] for at in self.used]
         return torch.cat(parts, dim=1)
 
     def forward(

@@ -56,7 +56,7 @@ class Tagger(nn.Module):
             self.align_text = nn.Linear(vector_dims[1], direction_dims[1], bias=False)
             nn.init.eye_(self.align_image.weight)
             nn.init.eye_(self.align_text.weight)
-        self.fusion = Fusion(vector_dims, direction_dims, config.fusion)
+        self.fusion = Fusion(vector_dims, direction_dims, config.fusion, config.inputs)
         width = self.fusion.output_width
         self.hash: HashLayer | None = None
         if config.hash.enabled:

@@ -68,8 +68,12 @@ def load_weights(tagger: Tagger, tensors: Mapping[str, Tensor], source: Path | s
     tagger.load_state_dict(dict(tensors))
 
 
-def load_tagger(folder: Path | str, weights: str = "best.safetensors") -> tuple[Tagger, float]:
+def load_tagger(
+    folder: Path | str, weights: str = "best.safetensors"
+) -> tuple[Tagger | None, float]:
     """Return the trained tagger of ``folder`` (evaluation mode) and β of the epoch it is from.
+
+    The tagger is None where nothing is trained (``model.name: zeroshot``).
 
     ``folder`` holds ``config.json`` and the weights file, as the train stage wrote them. β comes
     from the weights' own metadata, so that ``last`` and the top files are used with theirs.
@@ -79,7 +83,10 @@ def load_tagger(folder: Path | str, weights: str = "best.safetensors") -> tuple[
     config = read_json(folder / "config.json")
     if not isinstance(config, dict) or "model" not in config:
         raise InputError(f"{folder / 'config.json'}: missing key model; run the train stage again")
-    tagger = Tagger(ModelConfig.from_dict(config["model"], str(folder / "config.json")))
+    model = ModelConfig.from_dict(config["model"], str(folder / "config.json"))
+    if model.name == "zeroshot":
+        return None, 1.0
+    tagger = Tagger(model)
     tensors, metadata = load_tensors(folder / weights)
     load_weights(tagger, tensors, folder / weights)
     try:

@@ -204,6 +204,13 @@ def write_outputs(
     write_text(out / "h_histogram.csv", text)
 
 
+def write_untrained(out: Path, model: ModelConfig, categories: tuple[str, ...]) -> None:
+    """Write what a training leaves, without weights and epochs, for a model that learns nothing."""
+    write_json(out / "config.json", {"model": model.to_dict(), "categories": list(categories)})
+    write_text(out / "history.csv", _table(HISTORY_COLUMNS, []))
+    write_text(out / "h_histogram.csv", _table(("epoch", "bin_left", "bin_right", "fraction"), []))
+
+
 def training_key(
     model: ModelConfig,
     weights: LossWeights,

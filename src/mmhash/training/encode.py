@@ -46,7 +46,7 @@ def _text(features: Features, owners: np.ndarray, number: np.ndarray) -> np.ndar
 
 @torch.inference_mode()
 def encode(
-    tagger: Tagger,
+    tagger: Tagger | None,
     features: Features,
     rows: np.ndarray,
     hash_scale: float,
@@ -59,9 +59,13 @@ def encode(
     ``hash_scale`` is β of the saved epoch (:func:`mmhash.models.weights.load_tagger` returns it).
     For M items (see :func:`caption_owners`) the result holds ``row`` (M,) int64, ``caption`` (M,)
     int32, ``logits`` (M, C) float32 and either ``h`` (M, bits) float32 or, without a hash layer,
-    ``z`` (M, width) float32. Memory beyond the result is that of one batch.
+    ``z`` (M, width) float32. Without a tagger (nothing was trained) ``z`` is the image vector and
+    there are no logits. Memory beyond the result is that of one batch.
     """
     owners, number = caption_owners(features, rows, captions)
+    if tagger is None:
+        z = np.asarray(features.image[owners], dtype=np.float32)
+        return {"row": owners, "caption": number, "z": z}
     device = torch.device(device)
     tagger = tagger.to(device).eval()
     name = "z" if tagger.hash is None else "h"

@@ -134,6 +134,7 @@ class Run:
             s.lr,
             s.warmup_ratio,
             s.min_lr,
+            s.lr_schedule,
         )
 
     def _train(self, epoch: int, scale: float) -> dict[str, float]:

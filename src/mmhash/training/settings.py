@@ -9,6 +9,7 @@ import torch
 from mmhash.errors import InputError
 from mmhash.models.config import ModelConfig
 from mmhash.training.batches import Features
+from mmhash.training.schedule import LrSchedule
 
 
 @dataclass(frozen=True)
@@ -21,6 +22,8 @@ class TrainSettings:
     amp_dtype: Literal["float16", "bfloat16"] = "float16"
     num_epochs: int = 30
     lr: float = 2e-4
+    lr_towers: float = 1e-5
+    lr_schedule: LrSchedule = "cosine"
     weight_decay: float = 0.01
     warmup_ratio: float = 0.1
     min_lr: float = 1e-6
