@@ -1,3 +1,6 @@
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -7,6 +10,7 @@ import pytest
 from mmhash.errors import InputError
 from mmhash.files import (
     atomic_path,
+    cache_dir,
     digest,
     dvc_root,
     read_json,
@@ -83,3 +87,48 @@ def test_the_main_checkout_is_found_through_dvc_root(
     assert dvc_root() == tmp_path
     monkeypatch.delenv("DVC_ROOT")
     assert dvc_root() == Path.cwd()
+
+
+WAITER = """
+from mmhash.files import cache_dir
+print("asks", flush=True)
+folder = cache_dir("train", "same")
+print("has it" if not (folder / "state").exists() else "came too early", flush=True)
+"""
+
+
+def test_a_second_run_of_the_same_result_waits_for_the_first(tmp_path, monkeypatch):
+    monkeypatch.setenv("DVC_ROOT", str(tmp_path))
+    source = str(Path(__file__).resolve().parents[1] / "src")
+    environment = {**os.environ, "PYTHONPATH": source}
+    first = subprocess.Popen(
+        [
+            sys.executable,
+            "-c",
+            "import sys; from mmhash.files import cache_dir; f = cache_dir('train', 'same');"
+            "(f / 'state').touch(); print('at work', flush=True); sys.stdin.read();"
+            "(f / 'state').unlink()",
+        ],
+        env=environment,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert first.stdout.readline() == "at work\n"
+    second = subprocess.Popen(
+        [sys.executable, "-c", WAITER],
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert second.stdout.readline() == "asks\n"
+    assert "another run is at work on the same result" in second.stderr.readline()
+    first.communicate("")  # the first one finishes
+    out, _ = second.communicate(timeout=60)
+    assert out == "has it\n"
+
+
+def test_the_same_process_may_ask_for_its_folder_again(tmp_path, monkeypatch):
+    monkeypatch.setenv("DVC_ROOT", str(tmp_path))
+    assert cache_dir("train", "mine") == cache_dir("train", "mine")

@@ -1,19 +1,25 @@
 """Files that are whole or not there: atomic writes, checksums, and readers that execute nothing."""
 
+import fcntl
 import hashlib
 import json
+import logging
 import os
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from mmhash.errors import InputError
+
+logger = logging.getLogger("mmhash")
+
+_held_locks: dict[Path, IO[str]] = {}  # closing a file would give its lock back
 
 
 @contextmanager
@@ -137,7 +143,21 @@ def dvc_root() -> Path:
 
 
 def cache_dir(stage: str, key: str) -> Path:
-    """Return (and make) the folder of a stage's resume state for the result that ``key`` names."""
+    """Return (and make) the folder of a stage's resume state for the result that ``key`` names.
+
+    It belongs to this process until the process ends: a second run with the same inputs (two
+    experiments started side by side) waits here, where it would otherwise find its state deleted
+    under it by the first one to finish.
+    """
     folder = dvc_root() / ".cache" / stage / key[:32]
-    folder.mkdir(parents=True, exist_ok=True)
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    if folder not in _held_locks:
+        lock = folder.with_suffix(".lock").open("w", encoding="utf-8")
+        try:
+            fcntl.lockf(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            logger.warning("%s: another run is at work on the same result; waiting for it", stage)
+            fcntl.lockf(lock, fcntl.LOCK_EX)
+        _held_locks[folder] = lock
+    folder.mkdir(exist_ok=True)
     return folder
