@@ -15,7 +15,7 @@ import torch
 from mmhash.codes import binarise, pack
 from mmhash.encoders.prototypes import cosine_scores
 from mmhash.features import Dataset
-from mmhash.heads import choose_weight, mix, probabilities, scores_of
+from mmhash.heads import HEADS, choose_weight, mix, probabilities, scores_of
 from mmhash.index import SearchIndex, build, indexed_items
 from mmhash.metrics.bootstrap import bootstrap_map
 from mmhash.metrics.calibration import calibrated, calibration_figures, fit_calibration
@@ -126,7 +126,8 @@ def with_hybrid(
     mixed = {}
     for name, scored in splits.items():
         hybrid = mix(scored.heads["knn"], scored.heads["classifier"], weight)
-        mixed[name] = replace(scored, heads={**scored.heads, "hybrid": hybrid})
+        heads = {**scored.heads, "hybrid": hybrid}
+        mixed[name] = replace(scored, heads={head: heads[head] for head in HEADS if head in heads})
     return mixed, weight
 
 
