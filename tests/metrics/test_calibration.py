@@ -111,8 +111,12 @@ def test_labels_that_are_all_alike_leave_scores_as_they_are(label: int) -> None:
     np.testing.assert_allclose(calibrated(scores, *fitted), scores.clip(CLIP, 1 - CLIP), atol=1e-9)
 
 
-def test_scores_that_part_the_labels_perfectly_have_a_finite_calibration() -> None:
-    labels = np.array([[0, 1], [1, 0]], dtype=np.uint8)
-    slope, intercept = fit_calibration(labels.astype(np.float32), labels)
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("gap", [0.02, 0.5, 1.0])
+def test_scores_that_part_the_labels_perfectly_have_a_finite_calibration(gap: float) -> None:
+    rng = np.random.default_rng(5)
+    labels = (rng.random((2000, 20)) < 0.04).astype(np.uint8)
+    scores = (gap * labels + (1 - gap) * 0.5).astype(np.float32)
+    slope, intercept = fit_calibration(scores, labels)
     assert np.isfinite([slope, intercept]).all()
     assert slope > 0
