@@ -13,13 +13,15 @@ from mmhash.evaluation import (
     evaluate_heads,
     evaluate_retrieval,
     score_split,
+    search_cost,
+    with_hybrid,
 )
 from mmhash.features import load_features
 from mmhash.files import read_npy, write_json, write_npy, write_table
 from mmhash.index import load
 from mmhash.models.weights import load_tagger
 from mmhash.params import load_params
-from mmhash.retriever import Retriever, query_latency
+from mmhash.retriever import Retriever
 
 OUT = Path("predictions")
 
@@ -45,8 +47,13 @@ def main() -> None:
             split: score_split(split, dataset, tagger, hash_scale, retriever, device)
             for split in ("val", "test")
         }
+        splits, knn_weight = with_hybrid(splits)
+        tags = {
+            split: scored.tags(dataset.categories, knn.top_n_tags, knn.head)
+            for split, scored in splits.items()
+        }
         figures, thresholds = evaluate_heads(
-            splits, retriever, dataset, params.evaluate.model_dump()
+            splits, retriever, dataset, params.evaluate.model_dump(), knn_weight
         )
         figures["retrieval"] = {"index_recall": retriever.recall(splits["val"].queries)}
         for split, scored in splits.items():
@@ -61,10 +68,17 @@ def main() -> None:
             if scored.hashed:
                 write_npy(folder / "soft.npy", scored.soft.astype(np.float16))
             write_table(folder / "neighbours.parquet", scored.neighbours)
-            write_table(folder / "tags.parquet", scored.tags(dataset.categories, knn.top_n_tags))
+            write_table(folder / "tags.parquet", tags[split])
         write_json(OUT / "thresholds.json", thresholds)
         write_json("metrics/eval.json", figures)
-        cost.update(query_latency(retriever.index, splits["test"].queries, knn.k))
+        test, soft_items = splits["test"], None
+        if test.hashed:
+            soft_items = read_npy("index/soft.npy").astype(np.float32)
+        cost.update(
+            search_cost(
+                retriever.index, test.queries, knn.k, test.soft, soft_items, device=device.type
+            )
+        )
 
 
 if __name__ == "__main__":

@@ -22,6 +22,7 @@ FLOORS = [
     ["losses"],
     ["training"],
     ["features", "experiment"],
+    ["heads"],
     ["evaluation"],
     ["plots"],
     ["cli"],

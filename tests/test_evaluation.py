@@ -1,27 +1,162 @@
+import logging
+from typing import Any
+
 import numpy as np
+import pyarrow as pa
+import pytest
+from sklearn.metrics import f1_score
 
-from mmhash.evaluation import evaluate_head, probabilities
+from mmhash.errors import InputError
+from mmhash.evaluation import (
+    ScoredSplit,
+    evaluate_head,
+    evaluate_heads,
+    latency_note,
+    search_cost,
+    with_hybrid,
+)
+from mmhash.features import Dataset
+from mmhash.index import build
+from mmhash.metrics.multilabel import rare_classes
+from mmhash.retriever import Retriever
+from mmhash.training.batches import Features
+
+CLASSES = ["a", "b", "c", "d", "e", "f", "g"]
+SETTINGS = {"thresholds": "per_class", "bootstrap_samples": 100, "bootstrap_seed": 0}
 
 
-def test_probabilities_are_the_sigmoid_without_overflow() -> None:
-    logits = np.array([[-1e4, -2.0, 0.0, 2.0, 1e4]], dtype=np.float32)
-    expected = [[0.0, 1 / (1 + np.e**2), 0.5, 1 / (1 + np.e**-2), 1.0]]
-    with np.errstate(over="raise"):
-        np.testing.assert_allclose(probabilities(logits), expected, rtol=1e-6)
+def drawn(seed: int, n: int = 60, c: int = len(CLASSES)) -> tuple[np.ndarray, np.ndarray]:
+    """Labels with a long tail and two heads of scores for them, (2, n, c)."""
+    rng = np.random.default_rng(seed)
+    labels = (rng.random((n, c)) < 0.5 / np.arange(1, c + 1) ** 0.5).astype(np.uint8)
+    labels[np.arange(c), np.arange(c)] = 1
+    scores = 0.35 * labels + 0.65 * rng.random((2, n, c))
+    scores[0] = np.round(scores[0], 1)
+    return labels, scores.astype(np.float32)
+
+
+def scored(name: str, seed: int, classifier: bool = True) -> ScoredSplit:
+    labels, (knn, network) = drawn(seed)
+    n = len(labels)
+    heads = {"knn": knn} | ({"classifier": network} if classifier else {})
+    vectors = np.random.default_rng(seed).normal(size=(n, 3)).astype(np.float32)
+    return ScoredSplit(
+        name, np.arange(n), labels, vectors, vectors, False, pa.table({"x": range(n)}), heads
+    )
+
+
+@pytest.fixture(scope="module")
+def dataset() -> Dataset:
+    labels, _ = drawn(9, n=90)
+    vectors = np.zeros((90, 3), np.float32)
+    return Dataset(
+        Features(vectors, vectors, np.arange(91), labels),
+        np.arange(90),
+        np.repeat(["train", "restval"], 45),
+        CLASSES,
+        None,
+        {},
+    )
+
+
+@pytest.fixture(scope="module")
+def retriever(dataset: Dataset) -> Retriever:
+    items = np.random.default_rng(0).normal(size=(90, 3)).astype(np.float32)
+    labels = dataset.features.labels
+    return Retriever(build(items), labels, np.arange(90), 5, "softmax", 0.07, "expected")
+
+
+def evaluated(
+    splits: dict[str, ScoredSplit], dataset: Dataset, retriever: Retriever
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    mixed, weight = with_hybrid(splits)
+    return evaluate_heads(mixed, retriever, dataset, SETTINGS, weight)
+
+
+def test_nothing_that_is_chosen_or_fitted_moves_with_the_test_set(
+    dataset: Dataset, retriever: Retriever
+) -> None:
+    val = scored("val", 1)
+    before, chosen = evaluated({"val": val, "test": scored("test", 2)}, dataset, retriever)
+    after, again = evaluated({"val": val, "test": scored("test", 3)}, dataset, retriever)
+    assert set(chosen) == {"knn", "classifier", "hybrid"}
+    for entry in chosen.values():
+        assert {"global", "per_class", "calibration"} <= set(entry)
+    assert chosen == again  # thresholds, weight, slope and intercept
+    assert before["val"] == after["val"]
+    assert before["test"]["hybrid"]["mAP"] != after["test"]["hybrid"]["mAP"]
+    _, other = evaluated({"val": scored("val", 4), "test": val}, dataset, retriever)
+    for head, entry in other.items():
+        assert entry["calibration"] != chosen[head]["calibration"]
+        assert entry["per_class"] != chosen[head]["per_class"]
+
+
+def test_the_hybrid_is_at_least_as_good_as_both_on_val_and_its_weight_is_written(
+    dataset: Dataset, retriever: Retriever
+) -> None:
+    figures, chosen = evaluated(
+        {"val": scored("val", 1), "test": scored("test", 2)}, dataset, retriever
+    )
+    heads = figures["val"]
+    assert heads["hybrid"]["mAP"] >= max(heads["knn"]["mAP"], heads["classifier"]["mAP"])
+    weight = chosen["hybrid"]["knn_weight"]
+    assert 0 < weight < 1
+    assert (
+        figures["val"]["hybrid"]["knn_weight"] == figures["test"]["hybrid"]["knn_weight"] == weight
+    )
+    assert "knn_weight" not in figures["test"]["knn"]
+
+
+def test_without_a_classifier_there_is_no_hybrid(dataset: Dataset, retriever: Retriever) -> None:
+    splits = {name: scored(name, seed, False) for name, seed in (("val", 1), ("test", 2))}
+    figures, chosen = evaluated(splits, dataset, retriever)
+    assert set(chosen) == set(figures["test"]) == {"knn"}
+    with pytest.raises(InputError, match=r"knn\.head is 'hybrid'"):
+        splits["test"].tags(CLASSES, 2, "hybrid")
+
+
+def test_tags_are_the_best_classes_of_the_head_that_is_named() -> None:
+    splits, _ = with_hybrid({"val": scored("val", 1), "test": scored("test", 2)})
+    tables = {head: splits["test"].tags(CLASSES, 3, head) for head in splits["test"].heads}
+    for head, table in tables.items():
+        scores = splits["test"].heads[head]
+        for row, (tags, values) in enumerate(zip(table["tags"], table["scores"], strict=True)):
+            places = [CLASSES.index(tag) for tag in tags.as_py()]
+            assert scores[row, places].tolist() == values.as_py()
+            assert sorted(scores[row], reverse=True)[:3] == values.as_py()
+    assert tables["knn"]["tags"] != tables["classifier"]["tags"]
+
+
+def test_both_kinds_of_thresholds_are_judged_on_rare_and_frequent_classes(
+    dataset: Dataset, retriever: Retriever
+) -> None:
+    test = scored("test", 2)
+    figures, chosen = evaluated({"val": scored("val", 1), "test": test}, dataset, retriever)
+    rare = rare_classes(dataset.features.labels)
+    assert figures["data"]["rare_classes"] == [CLASSES[c] for c in np.flatnonzero(rare)]
+    assert len(figures["data"]["rare_classes"]) == 2
+    assert sorted(figures["data"]["rare_classes"] + figures["data"]["frequent_classes"]) == CLASSES
+    for kind in ("global", "per_class"):
+        passed = test.heads["knn"].astype(np.float64) >= np.asarray(chosen["knn"][kind])
+        for suffix, group in (("", slice(None)), ("_rare", rare), ("_frequent", ~rare)):
+            assert figures["test"]["knn"][f"F1_macro_{kind}{suffix}"] == pytest.approx(
+                f1_score(test.labels[:, group], passed[:, group], average="macro", zero_division=0),
+                abs=1e-9,
+            )
+    # the mode of the settings decides which of them is the F1_macro beside CF1 and OF1
+    assert figures["test"]["knn"]["F1_macro"] == figures["test"]["knn"]["F1_macro_per_class"]
 
 
 def test_thresholds_come_from_val_and_serve_both_splits() -> None:
-    rng = np.random.default_rng(2)
-    labels = {name: (rng.random((50, 4)) < 0.4).astype(np.uint8) for name in ("val", "test")}
-    scores = {
-        name: (0.6 * labels[name] + 0.4 * rng.random((50, 4))).astype(np.float32) for name in labels
-    }
+    labels, scores = {}, {}
+    for name, seed in (("val", 5), ("test", 6)):
+        labels[name], (_, scores[name]) = drawn(seed)
     settings = {"mode": "global", "bootstrap_samples": 100, "bootstrap_seed": 0}
-    figures, thresholds, notes = evaluate_head("knn", scores, labels, **settings)
-    assert figures["val"]["threshold"] == figures["test"]["threshold"] == thresholds["global"]
+    rare = rare_classes(labels["val"])
+    figures, chosen, notes = evaluate_head("knn", scores, labels, rare, **settings)
+    assert figures["val"]["threshold"] == figures["test"]["threshold"] == chosen["global"]
     assert figures["test"]["mAP_low"] <= figures["test"]["mAP"] <= figures["test"]["mAP_high"]
-    other = {"val": labels["val"], "test": 1 - labels["test"]}
-    assert evaluate_head("knn", scores, other, **settings)[1] == thresholds
+    assert figures["val"]["Brier_calibrated"] < figures["val"]["Brier"]
     assert isinstance(notes, list)
 
 
@@ -30,7 +165,45 @@ def test_a_constant_head_is_said_to_be_at_chance() -> None:
     both = {"val": labels, "test": labels}
     constant = {name: np.full((30, 4), 0.5, np.float32) for name in both}
     _, _, notes = evaluate_head(
-        "knn", constant, both, mode="global", bootstrap_samples=100, bootstrap_seed=0
+        "knn",
+        constant,
+        both,
+        rare_classes(labels),
+        mode="global",
+        bootstrap_samples=100,
+        bootstrap_seed=0,
     )
     assert len(notes) == 2
     assert "at chance" in notes[0]
+
+
+def test_codes_are_timed_against_the_cosine_of_their_soft_codes() -> None:
+    rng = np.random.default_rng(0)
+    soft = rng.normal(size=(300, 16)).astype(np.float32)
+    codes = np.packbits(soft >= 0, axis=1, bitorder="little")
+    alone = search_cost(build(codes), codes[:20], 5)
+    assert not any(name.startswith("cosine") for name in alone)
+    readings = search_cost(build(codes), codes[:20], 5, soft[:20], soft)
+    assert {f"cosine_{name}" for name in alone} < set(readings)
+    assert readings["speedup_single"] == pytest.approx(
+        readings["cosine_query_ms_mean"] / readings["query_ms_mean"], rel=0.01, abs=0.006
+    )
+    batched = "queries_per_second_batched"
+    assert readings["speedup_batched"] == pytest.approx(
+        readings[batched] / readings[f"cosine_{batched}"], rel=0.01, abs=0.006
+    )
+
+
+def test_a_query_that_takes_over_ten_milliseconds_is_advised(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    slow = {"query_ms_mean": 12.34, "queries_per_second_batched": 456.7}
+    assert latency_note(slow | {"query_ms_mean": 10.0}) is None
+    monkeypatch.setattr("mmhash.evaluation.query_latency", lambda *_: slow)
+    codes = np.zeros((4, 2), np.uint8)
+    with caplog.at_level(logging.WARNING):
+        search_cost(build(codes), codes, 1)
+    (line,) = caplog.messages
+    assert "12.3 ms" in line
+    assert "457 a second" in line
+    assert "index.kind=ivf" in line

@@ -59,6 +59,14 @@ def test_a_bad_value_gives_one_line_with_key_value_and_what_is_allowed(
     assert message.startswith("params.yaml: ")
 
 
+@pytest.mark.parametrize("head", ["classifier", "hybrid"])
+def test_a_head_that_zero_shot_does_not_have_is_refused(values: dict[str, Any], head: str) -> None:
+    changed = put(values, "model.name", "zeroshot")
+    assert parse_params(changed).knn.head == "knn"
+    with pytest.raises(InputError, match=f"knn.head = {head} needs a trained classifier"):
+        parse_params(put(changed, "knn.head", head))
+
+
 def test_the_misspelt_key_is_named_before_the_missing_one(values: dict[str, Any]) -> None:
     changed = put(values, "hash.bit", 64)
     del changed["hash"]["bits"]

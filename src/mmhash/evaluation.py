@@ -1,12 +1,11 @@
 """From neighbours and logits to the numbers of ``metrics/eval.json``.
 
-A *head* is a way to score classes: ``knn`` (the neighbours vote), ``classifier`` (the sigmoid of
-the network's logits) and ``zeroshot`` (the image against the text vector of each class name). Each
-head's decision threshold is chosen on val and used for val and test alike.
+Whatever is chosen or fitted for a head (:mod:`mmhash.heads`), its decision thresholds, the weight
+of the hybrid, the calibration of its scores, is chosen on val and used for val and test alike.
 """
 
 import logging
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -16,13 +15,17 @@ import torch
 from mmhash.codes import binarise, pack
 from mmhash.encoders.prototypes import cosine_scores
 from mmhash.features import Dataset
-from mmhash.index import indexed_items
+from mmhash.heads import HEADS, choose_weight, mix, probabilities, scores_of
+from mmhash.index import SearchIndex, build, indexed_items
 from mmhash.metrics.bootstrap import bootstrap_map
+from mmhash.metrics.calibration import calibrated, calibration_figures, fit_calibration
 from mmhash.metrics.codes import code_metrics
 from mmhash.metrics.multilabel import (
     classes_without_positive,
+    macro_f1,
     multilabel_metrics,
     plausibility_note,
+    rare_classes,
 )
 from mmhash.metrics.retrieval import (
     hamming_levels,
@@ -32,11 +35,13 @@ from mmhash.metrics.retrieval import (
 )
 from mmhash.metrics.thresholds import choose_thresholds
 from mmhash.models.tagger import Tagger
-from mmhash.retriever import Retriever
+from mmhash.retriever import Retriever, query_latency
 from mmhash.seeding import numpy_stream
 from mmhash.training.encode import encode
 
 logger = logging.getLogger(__name__)
+
+SLOW_MS = 10.0  # a query that takes longer is worth advice
 
 
 @dataclass(frozen=True)
@@ -52,9 +57,12 @@ class ScoredSplit:
     neighbours: pa.Table
     heads: dict[str, np.ndarray] = field(default_factory=dict)
 
-    def tags(self, categories: list[str], n: int) -> pa.Table:
-        """Return the ``n`` best classes of each image by vote (of equals the lower class id)."""
-        scores = self.heads["knn"]
+    def tags(self, categories: list[str], n: int, head: str) -> pa.Table:
+        """Return the ``n`` best classes of each image by ``head`` (of equals the lower class id).
+
+        Raises InputError where the model does not have that head.
+        """
+        scores = scores_of(head, self.heads)
         best = np.argsort(-scores, axis=1, kind="stable")[:, :n]
         return pa.table(
             {
@@ -103,29 +111,52 @@ def score_split(
     )
 
 
-def probabilities(logits: np.ndarray) -> np.ndarray:
-    """Return the sigmoid of logits (n, C) as float32, without overflow for large negatives."""
-    positive = np.exp(-np.abs(logits.astype(np.float64)))
-    return (np.where(logits >= 0, 1.0, positive) / (1.0 + positive)).astype(np.float32)
+def with_hybrid(
+    splits: dict[str, ScoredSplit],
+) -> tuple[dict[str, ScoredSplit], float | None]:
+    """Add the hybrid head to "val" and "test" and return it with the weight of the votes.
+
+    The weight is chosen on val. Without a classifier there is nothing to mix: the splits come back
+    as they are, with None.
+    """
+    val = splits["val"]
+    if "classifier" not in val.heads:
+        return splits, None
+    weight = choose_weight(val.heads["knn"], val.heads["classifier"], val.labels)
+    mixed = {}
+    for name, scored in splits.items():
+        hybrid = mix(scored.heads["knn"], scored.heads["classifier"], weight)
+        heads = {**scored.heads, "hybrid": hybrid}
+        mixed[name] = replace(scored, heads={head: heads[head] for head in HEADS if head in heads})
+    return mixed, weight
 
 
 def evaluate_head(
     head: str,
     scores: dict[str, np.ndarray],
     labels: dict[str, np.ndarray],
+    rare: np.ndarray,
     *,
     mode: str,
     bootstrap_samples: int,
     bootstrap_seed: int,
 ) -> tuple[dict[str, dict[str, Any]], dict[str, Any], list[str]]:
-    """Score one head on val and test with a threshold from val.
+    """Score one head on val and test with thresholds and a calibration from val.
 
-    ``scores`` and ``labels`` hold (n, C) arrays under "val" and "test". Returns the figures by
-    split (with ``threshold`` and the 95 % bootstrap interval ``mAP_low``, ``mAP_high``), the
-    thresholds ``{"global": t, "per_class": [...]}``, and notes on figures that look wrong.
+    ``scores`` and ``labels`` hold (n, C) arrays under "val" and "test"; ``rare`` (C,) bool names
+    the rare classes. Returns the figures by split, what was chosen on val
+    (``{"global": t, "per_class": [...], "calibration": {"slope": a, "intercept": b}}``) and notes
+    on figures that look wrong.
+
+    Beside :func:`mmhash.metrics.multilabel.multilabel_metrics` the figures hold ``threshold``, the
+    95 % bootstrap interval ``mAP_low``, ``mAP_high``; ECE, MCE and Brier, with the suffix
+    ``_calibrated`` after the calibration; and F1_macro with both kinds of thresholds, whichever
+    ``mode`` is in use: ``F1_macro_global`` and ``F1_macro_per_class``, each also with ``_rare`` and
+    ``_frequent`` for the mean over these classes.
     """
     overall = choose_thresholds(scores["val"], labels["val"], "global")
     per_class = choose_thresholds(scores["val"], labels["val"], "per_class")
+    slope, intercept = fit_calibration(scores["val"], labels["val"])
     figures: dict[str, dict[str, Any]] = {}
     notes = []
     for split in ("val", "test"):
@@ -144,12 +175,29 @@ def evaluate_head(
             "mAP_high": high,
             **found,
             "threshold": overall,
+            **_calibration(scores[split], labels[split], slope, intercept),
         }
+        for kind, cut in (("global", overall), ("per_class", per_class)):
+            for group, value in macro_f1(scores[split], labels[split], cut, rare).items():
+                name = f"F1_macro_{kind}" if group == "all" else f"F1_macro_{kind}_{group}"
+                figures[split][name] = value
         note = plausibility_note(
             figures[split]["mAP"], figures[split]["mAP_chance"], f"{split} {head}"
         )
         notes += [note] if note else []
-    return figures, {"global": overall, "per_class": per_class.tolist()}, notes
+    chosen = {
+        "global": overall,
+        "per_class": per_class.tolist(),
+        "calibration": {"slope": slope, "intercept": intercept},
+    }
+    return figures, chosen, notes
+
+
+def _calibration(
+    scores: np.ndarray, labels: np.ndarray, slope: float, intercept: float
+) -> dict[str, float]:
+    after = calibration_figures(calibrated(scores, slope, intercept), labels)
+    return calibration_figures(scores, labels) | {f"{k}_calibrated": v for k, v in after.items()}
 
 
 def evaluate_retrieval(
@@ -171,15 +219,18 @@ def evaluate_heads(
     retriever: Retriever,
     dataset: Dataset,
     settings: dict[str, Any],
+    knn_weight: float | None = None,
 ) -> tuple[dict[str, Any], dict[str, Any]]:
     """Return heads, codes and data of ``metrics/eval.json``, and ``predictions/thresholds.json``.
 
     ``splits`` holds "val" and "test"; ``settings`` is the ``evaluate`` block: ``thresholds``
-    (global or per_class), ``bootstrap_samples`` and ``bootstrap_seed``. Figures that look wrong
-    are logged with what to check.
+    (global or per_class), ``bootstrap_samples`` and ``bootstrap_seed``; ``knn_weight`` that of the
+    hybrid head, written beside its figures and thresholds. Figures that look wrong are logged with
+    what to check.
     """
     figures: dict[str, Any] = {"val": {}, "test": {}}
     thresholds = {}
+    rare = rare_classes(dataset.features.labels[dataset.training_rows()])
     labels = {name: scored.labels for name, scored in splits.items()}
     for head in splits["val"].heads:
         scores = {name: scored.heads[head] for name, scored in splits.items()}
@@ -187,6 +238,7 @@ def evaluate_heads(
             head,
             scores,
             labels,
+            rare,
             mode=settings["thresholds"],
             bootstrap_samples=settings["bootstrap_samples"],
             bootstrap_seed=settings["bootstrap_seed"],
@@ -195,6 +247,9 @@ def evaluate_heads(
             figures[name][head] = values
         for note in notes:
             logger.warning("%s", note)
+    if knn_weight is not None:
+        for entry in (figures["val"], figures["test"], thresholds):
+            entry["hybrid"]["knn_weight"] = knn_weight
     test = splits["test"]
     figures["codes"] = code_metrics(test.queries, test.soft) if test.hashed else {}
     figures["data"] = {
@@ -203,5 +258,50 @@ def evaluate_heads(
         "classes": len(dataset.categories),
         "test_classes_left_out": classes_without_positive(test.labels, dataset.categories),
         "test_images_without_label": int((~test.labels.any(axis=1)).sum()),
+        "rare_classes": [dataset.categories[c] for c in np.flatnonzero(rare)],
+        "frequent_classes": [dataset.categories[c] for c in np.flatnonzero(~rare)],
     }
     return figures, thresholds
+
+
+def search_cost(
+    index: SearchIndex,
+    queries: np.ndarray,
+    k: int,
+    soft_queries: np.ndarray | None = None,
+    soft_items: np.ndarray | None = None,
+    device: str = "cpu",
+) -> dict[str, float]:
+    """Time the search, and where soft codes are given the same search by cosine on them.
+
+    ``queries`` go to ``index``; ``soft_queries`` (n, B) and ``soft_items`` (M, B) are the soft
+    codes of the same queries and items, searched exhaustively. Keys as in
+    :func:`mmhash.retriever.query_latency`, those by cosine with the prefix ``cosine_``, and how
+    many times faster the codes are: ``speedup_single`` and ``speedup_batched``. Logs what to do
+    where a single query takes more than 10 ms.
+    """
+    figures = query_latency(index, queries, k)
+    note = latency_note(figures)
+    if note:
+        logger.warning("%s", note)
+    if soft_queries is None or soft_items is None:
+        return figures
+    cosine = query_latency(build(soft_items, device=device), soft_queries, k)
+    batched = "queries_per_second_batched"
+    return {
+        **figures,
+        **{f"cosine_{name}": value for name, value in cosine.items()},
+        "speedup_single": round(cosine["query_ms_mean"] / figures["query_ms_mean"], 2),
+        "speedup_batched": round(figures[batched] / cosine[batched], 2),
+    }
+
+
+def latency_note(figures: dict[str, float]) -> str | None:
+    """Return one line of advice where a single query takes more than 10 ms on average."""
+    if figures["query_ms_mean"] <= SLOW_MS:
+        return None
+    return (
+        f"a query takes {figures['query_ms_mean']:.1f} ms, over {SLOW_MS:.0f} ms: send queries in "
+        f"batches ({figures['queries_per_second_batched']:.0f} a second), search on a GPU, or set "
+        "index.kind=ivf"
+    )

@@ -311,6 +311,15 @@ class Params(Block):
             raise ValueError("encoder.unfreeze: model.name = zeroshot trains nothing; set it none")
         return self
 
+    @model_validator(mode="after")
+    def _head_exists(self) -> "Params":
+        if self.model.name == "zeroshot" and self.knn.head != "knn":
+            raise ValueError(
+                f"knn.head = {self.knn.head} needs a trained classifier, and model.name = zeroshot "
+                "trains nothing; set knn.head=knn"
+            )
+        return self
+
     @property
     def dataset(self) -> Dataset:
         """The block of ``datasets`` that ``run.dataset`` names."""

@@ -9,9 +9,11 @@ import torchmetrics.functional.classification as tm
 from mmhash.errors import InputError
 from mmhash.metrics.multilabel import (
     classes_without_positive,
+    macro_f1,
     multilabel_metrics,
     per_class_table,
     plausibility_note,
+    rare_classes,
 )
 
 NAMES = [f"class {c}" for c in range(8)]
@@ -219,3 +221,25 @@ def test_suspicious_figures_say_what_to_check(m_ap, words):
         assert words in note
         assert note.startswith("test knn: ")
         assert "\n" not in note
+
+
+def test_the_rare_third_has_the_fewest_positives_and_of_equals_the_lower_ids() -> None:
+    positives = [5, 2, 9, 2, 2, 7, 8]
+    labels = np.array([[row < count for count in positives] for row in range(9)], dtype=np.uint8)
+    assert np.flatnonzero(rare_classes(labels)).tolist() == [1, 3]
+    assert rare_classes(labels[:, :2]).tolist() == [False, True]  # at least one
+
+
+def test_macro_f1_of_groups_leaves_out_classes_without_a_positive() -> None:
+    rng = np.random.default_rng(4)
+    labels = (rng.random((40, 6)) < 0.3).astype(np.uint8)
+    labels[:, 1] = 0
+    scores = rng.random((40, 6))
+    cuts = np.linspace(0.2, 0.7, 6)
+    rare = np.array([True, True, False, False, False, True])
+    found = macro_f1(scores, labels, cuts, rare)
+    for name, group in (("all", [0, 2, 3, 4, 5]), ("rare", [0, 5]), ("frequent", [2, 3, 4])):
+        expected = sk.f1_score(labels[:, group], (scores >= cuts)[:, group], average="macro")
+        assert found[name] == pytest.approx(expected, abs=1e-9)
+    nothing_left = macro_f1(scores, labels, 0.5, np.array([False, True] + 4 * [False]))
+    assert nothing_left["rare"] is None

@@ -201,7 +201,44 @@ def test_the_no_hash_baseline_runs_through_to_the_plots(checkout: Path, shell, s
     assert figures["codes"] == {}
     assert json.loads((checkout / "index/meta.json").read_text())["metric"] == "cosine"
     assert 0 < figures["test"]["knn"]["mAP"] <= 1
-    assert not (checkout / "plots/bit_balance.csv").exists()
+    assert (checkout / "plots/bit_balance.csv").read_text() == "rank,bit,ones\n"
+
+
+def test_zero_shot_trains_nothing_and_runs_through_to_the_plots(
+    checkout: Path, shell, set_params, user_environment: dict[str, str]
+) -> None:
+    set_params(checkout, {"model": {"name": "zeroshot"}})
+    run_stages(checkout, shell, *BEFORE_TRAINING, "train", "build_index", "evaluate", "plot")
+    figures = json.loads((checkout / "metrics/eval.json").read_text())
+    assert set(figures["test"]) == {"knn"}  # features that are brought have no prototypes
+    tables = {path.name: path.read_text() for path in (checkout / "plots").glob("*.csv")}
+    assert len(tables["classes_hybrid.csv"].splitlines()) == 1
+    assert len(tables["classes_knn.csv"].splitlines()) == 7
+    set_params(checkout, {"knn": {"head": "hybrid"}})
+    done = subprocess.run(
+        [sys.executable, "stages/evaluate.py"],
+        cwd=checkout,
+        env=user_environment,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 1
+    assert "knn.head = hybrid needs a trained classifier" in done.stderr
+
+
+def test_the_head_that_is_named_makes_the_tags_and_no_other_figure_moves(
+    checkout: Path, shell, set_params
+) -> None:
+    run_stages(checkout, shell, *BEFORE_TRAINING, "train", "build_index", "evaluate")
+    before = contents(checkout)
+    set_params(checkout, {"knn": {"head": "hybrid"}})
+    run_stages(checkout, shell, "evaluate")
+    after = contents(checkout)
+    moved = {name for name in before if before[name] != after[name]}
+    assert moved == {f"predictions/{split}/tags.parquet" for split in ("val", "test")}
+    figures = json.loads(after["metrics/eval.json"])
+    weight = figures["val"]["hybrid"]["knn_weight"]
+    assert json.loads(after["predictions/thresholds.json"])["hybrid"]["knn_weight"] == weight
 
 
 def test_thresholds_do_not_move_when_the_test_set_changes(checkout: Path, shell) -> None:

@@ -1,16 +1,18 @@
 """Outputs of the other stages in miniature, for the plots to read."""
 
 import csv
+import io
 import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pytest
 
-from mmhash.files import write_npy
-from mmhash.plots import figures
+from mmhash.files import write_npy, write_table
+from mmhash.plots import figures, tables
 
 CLASSES = [
     *("person", "bicycle", "car", "traffic light", "dog", "teddy bear", "hair drier", "toaster"),
@@ -29,7 +31,7 @@ class Stages:
         self.labels = (rng.random((n, c)) < rate).astype(np.uint8)
         self.labels[:, -1] = 0  # a class without a positive
         folder = root / "predictions/test"
-        noise = {"knn": 0.9, "classifier": 0.8, "zeroshot": 2.0}
+        noise = {"knn": 0.9, "classifier": 0.8, "hybrid": 0.7, "zeroshot": 2.0}
         self.scores: dict[str, np.ndarray] = {}
         cuts: dict[str, Any] = {}
         for head, spread in noise.items():
@@ -39,9 +41,15 @@ class Stages:
             self.scores[head] = (1 / (1 + np.exp(-logits))).astype(np.float32)
             write_npy(folder / f"{head}.npy", self.scores[head])
             cuts[head] = {"global": 0.5, "per_class": [0.45] * c}
+            cuts[head]["calibration"] = {"slope": 0.8, "intercept": -0.1}
         write_npy(folder / "labels.npy", self.labels)
         self.soft = np.tanh(3 * rng.normal(size=(n, bits)) + rng.normal(size=bits))
         write_npy(folder / "soft.npy", self.soft.astype(np.float16))
+        share = np.linspace(0, 1, bits + 1)
+        curve = {"distance": range(bits + 1), "precision": 1 - 0.7 * share, "recall": share}
+        curve |= {"retrieved": 40 * share}
+        write_table(folder / "precision_recall_by_distance.parquet", pa.table(curve))
+        self.cuts = cuts
         self.json("predictions/thresholds.json", cuts)
         self.json("data/categories.json", [{"id": i, "name": n} for i, n in enumerate(classes)])
         frequency = 10 * self.labels.sum(axis=0, dtype=int) + rng.integers(1, 9, c)
@@ -54,6 +62,23 @@ class Stages:
         self.json("data/statistics.json", self.statistics)
         self._training(epochs, rng)
 
+    def without(self, *heads: str) -> None:
+        """Leave out heads, as for a model that does not have them."""
+        for head in heads:
+            (self.root / f"predictions/test/{head}.npy").unlink()
+            del self.cuts[head]
+        self.json("predictions/thresholds.json", self.cuts)
+
+    def without_codes(self) -> None:
+        """Leave out what a model without a hash layer does not have."""
+        for name in ("soft.npy", "precision_recall_by_distance.parquet"):
+            (self.root / "predictions/test" / name).unlink()
+        self.csv("model/h_histogram.csv", ["epoch", "bin_left", "bin_right", "fraction"], [])
+        header, *rows = csv.reader(io.StringIO((self.root / "model/history.csv").read_text()))
+        kept = [i for i, name in enumerate(header) if name not in tables.CODE_PANELS]
+        header, *rows = ([row[i] for i in kept] for row in (header, *rows))
+        self.csv("model/history.csv", header, rows)
+
     def json(self, name: str, value: Any) -> None:
         path = self.root / name
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -62,13 +87,14 @@ class Stages:
     def _training(self, epochs: int, rng: np.random.Generator) -> None:
         terms = ["classification", "cosine", "hash", "quantisation", "balance", "decorrelation"]
         names = ["epoch", "lr", "hash_scale", "loss", *(f"loss_{term}" for term in terms)]
-        names += ["loss_pairwise", "val_loss", "val_mAP"]
+        names += ["loss_pairwise", "val_loss", "val_mAP", *tables.CODE_PANELS]
         rows = []
         for epoch in range(epochs):
             fall = np.exp(-epoch / 4)
             losses = [fall + 0.02 * rng.random() for _ in terms]
             rows.append([epoch, 2e-4 * fall, 1 + epoch, sum(losses), *losses, 0.0])
             rows[-1] += [sum(losses) * 1.1, 0.7 * (1 - fall) + 0.05]
+            rows[-1] += [0.1 + fall / 9, 0.3 - fall / 9, 1 - fall / 2, fall / 3]
         self.csv("model/history.csv", names, rows)
         edges = np.linspace(-1, 1, 41)
         bins = []

@@ -1,8 +1,9 @@
 """What the pictures show."""
 
 import numpy as np
+import pytest
 
-from mmhash.plots import figures
+from mmhash.plots import figures, heat_maps, tables
 
 
 def test_many_classes_show_the_best_and_the_worst() -> None:
@@ -54,3 +55,68 @@ def test_every_axis_of_a_picture_has_a_label_and_the_title_its_subject() -> None
     assert axis.get_ylabel()
     assert axis.get_title().endswith("sample, test, 16 bits")
     assert [round(bar.get_height(), 9) for bar in axis.patches] == [-0.3, 0.1]  # from 0.5
+
+
+def test_a_heat_map_has_its_share_in_the_cell_of_both_classes() -> None:
+    labels = np.array([[1, 1], [1, 0], [1, 0]], dtype=np.uint8)
+    scores = {"knn": np.array([[0.9, 0.1], [0.1, 0.8], [0.9, 0.8]])}
+    table = tables.confusion_table(scores, labels, {"knn": 0.5}, ["cat", "dog"])
+    with figures.style():
+        figure = heat_maps.confusion_figure(table, "sample, test")
+    truth, knn = (np.asarray(axis.images[0].get_array()) for axis in figure.axes[:2])
+    np.testing.assert_allclose(truth, [[1, 1 / 3], [1, 1]])
+    np.testing.assert_allclose(knn, [[2 / 3, 2 / 3], [1, 0]])
+    assert [label.get_text() for label in figure.axes[0].get_yticklabels()] == ["cat", "dog"]
+    assert figure.axes[0].get_ylabel() == "class present"
+    assert figure.axes[1].get_xlabel() == "class predicted"
+    assert figure.get_suptitle().endswith("sample, test")
+
+
+def test_the_correlation_of_bits_is_drawn_on_both_sides_of_the_diagonal() -> None:
+    table = {"bit": [1, 2, 2], "other": [0, 0, 1], "correlation": [0.5, -0.25, 0.0]}
+    with figures.style():
+        axis = heat_maps.bit_correlation_figure(table, "sample, test, 8 bits").axes[0]
+    drawn = np.asarray(axis.images[0].get_array())
+    np.testing.assert_allclose(drawn, [[1, 0.5, -0.25], [0.5, 1, 0], [-0.25, 0, 1]])
+    assert "mean |r| of different bits 0.250" in axis.get_title()
+
+
+def test_the_reliability_diagram_gives_the_calibration_error_before_and_after() -> None:
+    table = {
+        "head": ["knn"] * 3,
+        "kind": ["raw", "raw", "calibrated"],
+        "bin": [0, 9, 5],
+        "score": [0.1, 0.6, 0.5],
+        "frequency": [0.2, 0.9, 0.5],
+        "count": [30, 10, 40],
+    }
+    with figures.style():
+        above, below = figures.reliability_figure(table, "sample, test").axes
+    texts = [entry.get_text() for entry in above.get_legend().get_texts()]
+    assert texts == ["raw, ECE 0.1500", "calibrated, ECE 0.0000"]
+    assert below.lines[0].get_ydata().tolist() == [30, 10]
+    assert below.get_yscale() == "log"
+
+
+@pytest.mark.parametrize(("panels", "grid"), [(1, (1, 1)), (4, (2, 2)), (5, (2, 3))])
+def test_panels_by_epoch_fill_a_grid_under_their_title(panels: int, grid: tuple[int, int]) -> None:
+    table = {
+        "epoch": [0] * panels,
+        "panel": [f"p{i}" for i in range(panels)],
+        "series": ["val"] * panels,
+        "value": [0.5] * panels,
+    }
+    with figures.style():
+        figure = figures.training_figure(table, "Health", "sample, val")
+    geometry = figure.axes[0].get_subplotspec().get_gridspec()
+    assert (geometry.nrows, geometry.ncols) == grid
+    assert figure.get_suptitle() == "Health\nsample, val"
+
+
+def test_numbers_on_the_retrieval_curve_keep_apart() -> None:
+    recall = [0.1, 0.11, 0.3, 0.31, 0.9]
+    table = {"distance": list(range(5)), "recall": recall, "precision": [0.5] * 5}
+    with figures.style():
+        axis = figures.distance_figure(table, "sample, test, 8 bits").axes[0]
+    assert [note.get_text() for note in axis.texts] == ["0", "2", "4"]
+    assert list(axis.lines[0].get_xdata()) == recall

@@ -29,7 +29,11 @@ OFFLINE = [
     *("--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking"),
     *("--no-first-run", "--host-resolver-rules=MAP * ~NOTFOUND", "--virtual-time-budget=10000"),
 ]
-CODES_ONLY = {"h_histogram", "bit_balance"}
+CODES_ONLY = {
+    *("h_histogram", "bit_balance", "bit_correlation", "codes_by_epoch"),
+    "retrieval_by_distance",
+}
+TRAINED_ONLY = {"training", "classes_classifier", "classes_hybrid"}
 
 
 def definitions(repository: Path) -> dict[str, dict[str, Any]]:
@@ -181,16 +185,27 @@ def test_diff_draws_the_bars_of_both_revisions(checkout: Path) -> None:
         (label,) = (label for label, _ in bars if revision in label)
         assert count
         assert count[1] in label.replace(",", "")
+    for name in ("confusion", "bit_correlation"):  # every cell of both heat maps
+        cells = (checkout / f"plots/{name}.csv").read_text().splitlines()[1:]
+        cells += run(checkout, "git", "show", f"HEAD:plots/{name}.csv").splitlines()[1:]
+        assert len(page.marks[name]) == len(cells)
 
 
 @needs_browser
-def test_a_run_without_hash_says_that_there_is_nothing_to_draw(
-    checkout: Path, tmp_path: Path
+def test_a_run_without_training_and_codes_says_that_there_is_nothing_to_draw(
+    checkout: Path, make_stages: Callable[..., Any], tmp_path: Path
 ) -> None:
     checkout = shutil.copytree(checkout, tmp_path / "checkout")
-    for name in CODES_ONLY:
-        (checkout / f"plots/{name}.csv").unlink()
+    shutil.rmtree(checkout / "plots")
+    stages = make_stages(seed=3, epochs=0)
+    stages.without("classifier", "hybrid")
+    stages.without_codes()
+    write_plots(**stages.arguments(checkout / "plots", bits=None))
     dvc(checkout, "plots", "show")
     page = opened(checkout / "dvc_plots/index.html")
-    assert {name for name, state in page.states.items() if state == "empty"} == CODES_ONLY
+    absent = CODES_ONLY | TRAINED_ONLY
+    assert {name for name, state in page.states.items() if state == "empty"} == absent
     assert set(page.states.values()) == {"empty", "drawn"}
+    dvc(checkout, "plots", "diff", "HEAD")  # beside a revision that has all of them
+    page = opened(checkout / "dvc_plots/index.html")
+    assert set(page.states.values()) == {"drawn"}

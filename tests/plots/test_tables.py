@@ -88,6 +88,90 @@ def test_terms_that_are_no_part_of_the_loss_are_not_drawn() -> None:
     ]
 
 
+def test_health_of_codes_is_a_table_of_its_own_and_zeros_are_shown() -> None:
+    history: tables.Table = {
+        "epoch": [0.0, 1.0],
+        "loss": [2.0, 1.0],
+        "val_bit_correlation": [0.0, 0.0],
+        "val_unique_share": [None, 0.5],
+    }
+    rows = list(zip(*tables.code_health_table(history).values(), strict=True))
+    assert rows == [
+        (0, tables.CODE_PANELS["val_bit_correlation"][0], "val", 0.0),
+        (1, tables.CODE_PANELS["val_bit_correlation"][0], "val", 0.0),
+        (1, tables.CODE_PANELS["val_unique_share"][0], "val", 0.5),
+    ]
+    assert set(tables.training_table(history)["panel"]) == {"total loss"}
+    del history["val_bit_correlation"], history["val_unique_share"]
+    assert not any(tables.code_health_table(history).values())
+
+
+def test_confusion_is_recall_on_the_diagonal_and_leaves_out_classes_without_an_image(
+    scored: tuple[np.ndarray, np.ndarray],
+) -> None:
+    scores, labels = scored
+    cuts = np.array([0.5, 0.4, 0.3, 0.6])
+    table = tables.confusion_table({"knn": scores}, labels, {"knn": cuts}, NAMES)
+    support = labels.sum(axis=0, dtype=int)
+    places = dict(zip(table["present"], table["row"], strict=True))
+    assert set(places) == {"cat", "dog", "yak"}
+    by_place = sorted(places, key=lambda name: places[name])
+    assert by_place == sorted(places, key=lambda name: -support[NAMES.index(name)])
+    for row in zip(*table.values(), strict=True):
+        source, present, predicted, place, other, share, images = row
+        i, j = NAMES.index(present), NAMES.index(predicted)
+        assert (place, other) == (places[present], places[predicted])
+        made = labels[:, j] == 1 if source == "labels" else scores[:, j].astype(float) >= cuts[j]
+        assert share == pytest.approx(made[labels[:, i] == 1].mean(), abs=1e-12)
+        assert images == support[i]
+        if i == j:
+            recall = 1 if source == "labels" else recall_score(labels[:, i], made)
+            assert share == pytest.approx(recall, abs=1e-12)
+    assert len(table["share"]) == 2 * 9
+
+
+def test_confusion_shows_the_classes_of_most_images() -> None:
+    count = tables.MOST_CONFUSED + 5
+    labels = np.tril(np.ones((count, count), dtype=np.uint8))  # class c in count - c images
+    table = tables.confusion_table({}, labels, {}, [f"c{i}" for i in range(count)])
+    assert list(dict.fromkeys(table["present"])) == [f"c{i}" for i in range(tables.MOST_CONFUSED)]
+
+
+def test_each_pair_of_bits_has_its_correlation_once() -> None:
+    soft = np.random.default_rng(0).normal(size=(50, 8))
+    soft[:, 3] = soft[:, 1]
+    soft[:, 5] = 1.0  # never changes
+    table = tables.bit_correlation_table(soft)
+    assert len(table["bit"]) == 8 * 7 / 2
+    bits = np.where(soft >= 0, 1.0, 0.0)
+    for bit, other, r in zip(*table.values(), strict=True):
+        assert bit > other
+        constant = 5 in (bit, other)
+        expected = 0.0 if constant else np.corrcoef(bits[:, bit], bits[:, other])[0, 1]
+        assert r == pytest.approx(expected, abs=1e-9)
+
+
+def test_reliability_is_shown_before_and_after_the_calibration(
+    scored: tuple[np.ndarray, np.ndarray],
+) -> None:
+    scores, labels = scored
+    cuts = {"knn": {"calibration": {"slope": 1.0, "intercept": 50.0}}}  # moves all scores to 1
+    table = tables.reliability_rows({"knn": scores}, labels, cuts)
+    assert table["kind"].count("calibrated") == 1
+    assert (table["bin"][-1], table["count"][-1]) == (14, labels.size)
+    assert table["score"][-1] == pytest.approx(1)
+    assert table["frequency"][-1] == pytest.approx(labels.mean(), abs=1e-12)
+    raw = [n for kind, n in zip(table["kind"], table["count"], strict=True) if kind == "raw"]
+    assert sum(raw) == labels.size
+
+
+def test_without_codes_their_tables_have_a_header_only() -> None:
+    nothing = np.empty((0, 0))
+    assert tables.bit_table(nothing) == {"rank": [], "bit": [], "ones": []}
+    assert tables.bit_correlation_table(nothing) == {"bit": [], "other": [], "correlation": []}
+    assert set(map(len, tables.distance_table(None).values())) == {0}
+
+
 def test_histograms_of_what_the_dataset_lacks_are_left_out() -> None:
     table = tables.histogram_table(
         {

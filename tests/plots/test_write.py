@@ -16,9 +16,14 @@ from mmhash.plots.write import write_plots
 
 ALWAYS = {
     *("training", "precision_recall", "frequency", "classes_knn", "classes_classifier"),
-    *("data_histograms", "class_frequency"),
+    *("data_histograms", "class_frequency", "reliability", "confusion"),
 }
-OF_CODES = {"h_histogram", "bit_balance"}
+OF_CODES = {
+    *("h_histogram", "bit_balance", "bit_correlation", "codes_by_epoch"),
+    "retrieval_by_distance",
+}
+OF_THE_HYBRID = {"classes_hybrid"}
+ALL = ALWAYS | OF_CODES | OF_THE_HYBRID
 
 
 def names(folder: Path, ending: str) -> set[str]:
@@ -31,15 +36,15 @@ def text(out: Path, name: str) -> str:
 
 def test_each_table_has_its_picture(make_stages: Callable[..., Any], tmp_path: Path) -> None:
     write_plots(**make_stages(classes=8).arguments(tmp_path))
-    assert names(tmp_path, "csv") == ALWAYS | OF_CODES
-    assert names(tmp_path / "png", "png") == ALWAYS | OF_CODES
+    assert names(tmp_path, "csv") == ALL
+    assert names(tmp_path / "png", "png") == ALL
     for path in (tmp_path / "png").glob("*.png"):
         with Image.open(path) as picture:
             assert picture.width > 200
             # No clock and no version, and more than a blank sheet.
             assert not {"Software", "Creation Time", "date"} & set(picture.info)
             assert len(picture.convert("RGB").getcolors(1 << 20) or []) > 20
-    assert {"knn", "classifier", "zeroshot"} <= set(
+    assert {"knn", "classifier", "hybrid", "zeroshot"} <= set(
         re.findall(r"^\w+", text(tmp_path, "frequency"), re.M)
     )
 
@@ -49,7 +54,7 @@ def test_two_runs_write_the_same_bytes(make_stages: Callable[..., Any], tmp_path
     write_plots(**arguments)
     write_plots(**arguments | {"out": tmp_path / "b"})
     files = sorted(p.relative_to(tmp_path / "a") for p in (tmp_path / "a").rglob("*.*"))
-    assert len(files) == 2 * len(ALWAYS | OF_CODES)
+    assert len(files) == 2 * len(ALL)
     for file in files:
         assert (tmp_path / "a" / file).read_bytes() == (tmp_path / "b" / file).read_bytes()
 
@@ -58,24 +63,44 @@ def test_without_hash_prototypes_and_captions_the_rest_is_drawn(
     make_stages: Callable[..., Any], tmp_path: Path
 ) -> None:
     stages = make_stages(classes=3, epochs=1)
-    (stages.root / "predictions/test/zeroshot.npy").unlink()
-    (stages.root / "predictions/test/soft.npy").unlink()
-    stages.csv("model/h_histogram.csv", ["epoch", "bin_left", "bin_right", "fraction"], [])
+    stages.without("zeroshot")
+    stages.without_codes()
     for entry in ("captions_per_image", "caption_words"):
         stages.statistics[entry] = {"histogram": {}}
     stages.json("data/statistics.json", stages.statistics)
     write_plots(**stages.arguments(tmp_path, bits=None))
-    assert names(tmp_path, "csv") == names(tmp_path / "png", "png") == ALWAYS
+    assert names(tmp_path, "csv") == ALL
+    assert names(tmp_path / "png", "png") == ALWAYS | OF_THE_HYBRID
+    assert {len(text(tmp_path, name).splitlines()) for name in OF_CODES} == {1}  # a header
     assert "zeroshot" not in text(tmp_path, "frequency") + text(tmp_path, "precision_recall")
     assert "words" not in text(tmp_path, "data_histograms")
     assert text(tmp_path, "classes_knn").splitlines()[-1].endswith(",0,,,,")  # no positive
+
+
+def test_zero_shot_has_every_table_and_those_of_a_training_are_a_header(
+    make_stages: Callable[..., Any], tmp_path: Path
+) -> None:
+    stages = make_stages(classes=5, epochs=0)  # nothing is trained
+    stages.without("classifier", "hybrid")
+    stages.without_codes()
+    write_plots(**stages.arguments(tmp_path, bits=None))
+    assert names(tmp_path, "csv") == ALL
+    absent = OF_CODES | OF_THE_HYBRID | {"training", "classes_classifier"}
+    assert names(tmp_path / "png", "png") == ALL - absent
+    for name in ALL:
+        rows = text(tmp_path, name).splitlines()
+        assert (len(rows) == 1) == (name in absent)
+    assert text(tmp_path, "classes_hybrid") == text(tmp_path, "classes_classifier")
+    assert text(tmp_path, "classes_hybrid").startswith("class,images,support,AP")
+    heads = set(re.findall(r"^\w+", text(tmp_path, "reliability"), re.M)) - {"head"}
+    assert heads == {"knn", "zeroshot"}
 
 
 def test_figures_of_classes_use_the_chosen_thresholds(
     make_stages: Callable[..., Any], tmp_path: Path, no_pictures: None
 ) -> None:
     stages = make_stages(classes=3, epochs=1)
-    cuts = {head: {"global": 0.5, "per_class": [2.0] * 3} for head in stages.scores}
+    cuts = {head: entry | {"per_class": [2.0] * 3} for head, entry in stages.cuts.items()}
     stages.json("predictions/thresholds.json", cuts)
     write_plots(**stages.arguments(tmp_path / "a"))
     write_plots(**stages.arguments(tmp_path / "b", thresholds="per_class"))
@@ -85,6 +110,9 @@ def test_figures_of_classes_use_the_chosen_thresholds(
 
     assert recalls(tmp_path / "b") == ["0", "0"]  # no score reaches 2
     assert all(float(recall) > 0.3 for recall in recalls(tmp_path / "a"))
+    confused = [line for line in text(tmp_path / "b", "confusion").splitlines() if "knn" in line]
+    assert confused
+    assert {line.split(",")[-2] for line in confused} == {"0"}
 
 
 def test_the_training_curve_is_that_of_the_history(

@@ -104,6 +104,33 @@ def per_class_table(
     }
 
 
+def rare_classes(training_labels: np.ndarray) -> np.ndarray:
+    """Return which classes are rare, (C,) bool: the third with the fewest positives in training.
+
+    ``training_labels`` is (n, C). C / 3 is rounded down, to one at least; of classes with equally
+    many positives the lower class id is the rarer.
+    """
+    positives = training_labels.sum(axis=0, dtype=np.int64)
+    rare = np.zeros(len(positives), dtype=bool)
+    rare[np.argsort(positives, kind="stable")[: max(1, len(positives) // 3)]] = True
+    return rare
+
+
+def macro_f1(
+    scores: np.ndarray, labels: np.ndarray, threshold: float | np.ndarray, rare: np.ndarray
+) -> dict[str, float | None]:
+    """Return the mean F1 over all classes, over the rare and over the others (frequent).
+
+    ``threshold`` is one number or (C,), ``rare`` (C,) bool. Classes without a positive are left
+    out; a group without any class left has no figure (None).
+    """
+    scores, labels = _checked(scores, labels)
+    _, _, f1 = _class_figures(scores >= threshold, labels)
+    kept = np.where(labels.any(axis=0), f1, np.nan)
+    groups = {"all": kept, "rare": kept[rare], "frequent": kept[~rare]}
+    return {name: _mean_or_none(values) for name, values in groups.items()}
+
+
 def classes_without_positive(labels: np.ndarray, class_names: list[str]) -> list[str]:
     """Return the names of the classes that every average over classes leaves out."""
     return [class_names[c] for c in np.flatnonzero(~labels.any(axis=0))]

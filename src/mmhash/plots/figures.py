@@ -20,14 +20,15 @@ from matplotlib.ticker import FuncFormatter, MaxNLocator
 from mmhash.files import atomic_path
 from mmhash.plots.tables import FIGURES, Table
 
-BLUE, VERMILLION, GREEN = "#0072B2", "#D55E00", "#009E73"
+BLUE, VERMILLION, GREEN, PURPLE = "#0072B2", "#D55E00", "#009E73", "#CC79A7"
 GREY = "#57606a"
 HEADS = {
     "knn": (BLUE, "o", "-"),
     "classifier": (VERMILLION, "s", "--"),
+    "hybrid": (PURPLE, "D", "-."),
     "zeroshot": (GREEN, "^", ":"),
 }
-NAMES = {"knn": "KNN", "classifier": "classifier", "zeroshot": "zero-shot"}
+NAMES = {"knn": "KNN", "classifier": "classifier", "hybrid": "hybrid", "zeroshot": "zero-shot"}
 MOST_CLASSES = 120  # a taller picture cannot be read; best and worst are shown
 STYLE: Any = {  # matplotlib types the keys as literals
     "figure.constrained_layout.use": True,
@@ -92,10 +93,10 @@ def precision_recall_figure(table: Table, subject: str) -> Figure:
     return figure
 
 
-def training_figure(table: Table, subject: str) -> Figure:
+def training_figure(table: Table, title: str, subject: str) -> Figure:
     """Draw each panel of the training table by epoch, train solid and val dashed."""
     panels = list(dict.fromkeys(table["panel"]))
-    columns = min(3, len(panels))
+    columns = 2 if len(panels) == 4 else min(3, len(panels))
     lines = -(-len(panels) // columns)
     figure = Figure(figsize=(3.7 * columns, 2.5 * lines + 0.6))
     axes = figure.subplots(lines, columns, squeeze=False).ravel()
@@ -114,7 +115,53 @@ def training_figure(table: Table, subject: str) -> Figure:
         axis.legend(fontsize=8)
     for axis in axes[len(panels) :]:
         axis.set_visible(False)
-    figure.suptitle(f"Training, mean over an epoch\n{subject}")
+    figure.suptitle(f"{title}\n{subject}")
+    return figure
+
+
+def reliability_figure(table: Table, subject: str) -> Figure:
+    """Draw observed frequency against score of each head, with the number of pairs below."""
+    heads = list(dict.fromkeys(table["head"]))
+    figure = Figure(figsize=(3.3 * len(heads) + 0.8, 5.4))
+    axes = figure.subplots(
+        2, len(heads), squeeze=False, sharex=True, sharey="row", height_ratios=[3, 1]
+    )
+    for (above, below), head in zip(axes.T, heads, strict=True):
+        colour, marker, _ = HEADS[head]
+        above.plot([0, 1], [0, 1], color=GREY, linewidth=1, linestyle=":")
+        for kind, dash, face in (("raw", "-", colour), ("calibrated", "--", "white")):
+            points = [
+                row[2:]
+                for row in _rows(table, "head", "kind", "score", "frequency", "count")
+                if row[:2] == (head, kind)
+            ]
+            x, y, count = zip(*points, strict=True)
+            gaps = np.abs(np.subtract(x, y))
+            label = f"{kind}, ECE {np.average(gaps, weights=count):.4f}"
+            above.plot(x, y, dash, color=colour, marker=marker, markerfacecolor=face, label=label)
+            below.plot(x, count, dash, color=colour, marker=marker, markerfacecolor=face)
+        above.set(title=NAMES[head], xlim=(0, 1), ylim=(0, 1.02))
+        above.legend(fontsize=8, loc="upper left")
+        below.set(xlabel="mean score of the bin", yscale="log")
+    axes[0, 0].set_ylabel("share of pairs with the label")
+    axes[1, 0].set_ylabel("pairs (log scale)")
+    figure.suptitle(f"Reliability over all image-class pairs, calibration from val\n{subject}")
+    return figure
+
+
+def distance_figure(table: Table, subject: str) -> Figure:
+    """Draw precision against recall of all items within each Hamming distance."""
+    figure, axis = _single(6.0, 4.6)
+    axis.plot(table["recall"], table["precision"], color=BLUE, marker="o", markersize=4)
+    labelled = -1.0
+    for distance, recall, precision in _rows(table, "distance", "recall", "precision"):
+        if recall > labelled + 0.06:  # closer numbers would overlap
+            labelled = recall
+            axis.annotate(
+                f"{distance}", (recall, precision), (4, 5), textcoords="offset points", fontsize=8
+            )
+    axis.set(xlim=(0, 1.02), ylim=(0, 1.02), xlabel="recall", ylabel="precision")
+    axis.set_title(f"Retrieval within a Hamming distance (numbers: bits)\n{subject}")
     return figure
 
 

@@ -14,9 +14,11 @@ from typing import Any
 import numpy as np
 from sklearn.metrics import precision_recall_curve
 
-from mmhash.codes import binarise
+from mmhash.codes import binarise, pack
 from mmhash.errors import InputError
 from mmhash.files import write_text
+from mmhash.metrics.calibration import calibrated, reliability_table
+from mmhash.metrics.codes import bit_correlation
 from mmhash.metrics.multilabel import per_class_table
 
 Table = dict[str, list[Any]]
@@ -38,6 +40,14 @@ PANELS = {
     "hash_scale": ("hash scale β", "train"),
     "gradient_norm_mean": ("gradient norm, mean", "train"),
 }
+# The same for the health of the codes of val.
+CODE_PANELS = {
+    "val_bit_imbalance": ("bit imbalance, mean |mean of ±1|", "val"),
+    "val_bit_correlation": ("bit correlation, mean |r| over pairs", "val"),
+    "val_unique_share": ("unique codes, share of images", "val"),
+    "val_quantisation_error": ("quantisation error, mean (|h| − 1)²", "val"),
+}
+MOST_CONFUSED = 20  # classes of the confusion chart: more cells cannot be told apart
 # Entry of data/statistics.json → what its histogram counts and in which unit.
 HISTOGRAMS = {
     "labels_per_image": "labels an image",
@@ -122,10 +132,21 @@ def training_table(history: Table) -> Table:
     ``series`` is ``train`` or ``val``. A term that is absent or zero at every epoch was not part
     of the loss and is left out.
     """
+    return _panels(
+        history, {name: panel for name, panel in PANELS.items() if any(history.get(name, []))}
+    )
+
+
+def code_health_table(history: Table) -> Table:
+    """Return the health of val's codes in the same columns; no row for a model without codes."""
+    return _panels(history, CODE_PANELS)
+
+
+def _panels(history: Table, panels: Mapping[str, tuple[str, str]]) -> Table:
     rows = [
         (int(float(epoch)), panel, series, value)
-        for column, (panel, series) in PANELS.items()
-        if any(history.get(column, []))
+        for column, (panel, series) in panels.items()
+        if column in history
         for epoch, value in zip(history["epoch"], history[column], strict=True)
         if value is not None
     ]
@@ -153,11 +174,96 @@ def histogram_table(statistics: Mapping[str, Any]) -> Table:
 
 
 def bit_table(soft: np.ndarray) -> Table:
-    """Return the share of ones of each bit, (n, B) soft codes, with its rank by rising share."""
+    """Return the share of ones of each bit, (n, B) soft codes, with its rank by rising share.
+
+    Soft codes of width 0, those of a model without a hash layer, have no bit and give no row; the
+    same holds for :func:`bit_correlation_table`.
+    """
+    if not soft.size:
+        return _columns(("rank", "bit", "ones"), [])
     ones = binarise(soft).mean(axis=0, dtype=np.float64)
     order = np.argsort(ones, kind="stable")
     rows = [(rank, int(bit), float(ones[bit])) for rank, bit in enumerate(order, start=1)]
     return _columns(("rank", "bit", "ones"), rows)
+
+
+def reliability_rows(
+    scores: Mapping[str, np.ndarray], labels: np.ndarray, cuts: Mapping[str, Any]
+) -> Table:
+    """Return the reliability table of each head before and after the calibration from val.
+
+    Columns head, kind (raw or calibrated), bin, score, frequency, count as in
+    :func:`mmhash.metrics.calibration.reliability_table`. ``cuts`` is ``thresholds.json``.
+    """
+    rows = []
+    for head, values in scores.items():
+        repaired = calibrated(values, **cuts[head]["calibration"])
+        for kind, shown in (("raw", values), ("calibrated", repaired)):
+            found = reliability_table(shown, labels)
+            columns = (found[name].tolist() for name in ("bin", "score", "frequency", "count"))
+            rows += [(head, kind, *row) for row in zip(*columns, strict=True)]
+    return _columns(("head", "kind", "bin", "score", "frequency", "count"), rows)
+
+
+def confusion_table(
+    scores: Mapping[str, np.ndarray],
+    labels: np.ndarray,
+    thresholds: Mapping[str, float | np.ndarray],
+    class_names: list[str],
+) -> Table:
+    """Return which classes are predicted where a class is present, for the classes of most support.
+
+    ``source`` is a head, or ``labels`` for which classes really occur together; ``share`` is the
+    share of the ``images`` with class ``present`` that have, or for which the head predicts, class
+    ``predicted``: recall on the diagonal. ``row`` and ``column`` are their places by support,
+    1 the commonest; of equals the lower class id. A class without an image is left out.
+    """
+    support = labels.sum(axis=0, dtype=np.int64)
+    order = np.argsort(-support, kind="stable")[:MOST_CONFUSED]
+    order = order[support[order] > 0]
+    chosen = {"labels": labels.astype(bool)}
+    chosen |= {
+        head: values.astype(np.float64) >= thresholds[head] for head, values in scores.items()
+    }
+    rows = []
+    for source, made in chosen.items():
+        together = labels[:, order].T.astype(np.float64) @ made[:, order].astype(np.float64)
+        for (i, j), count in np.ndenumerate(together):
+            images = int(support[order[i]])
+            names = (class_names[order[i]], class_names[order[j]])
+            rows.append((source, *names, i + 1, j + 1, float(count / images), images))
+    return _columns(("source", "present", "predicted", "row", "column", "share", "images"), rows)
+
+
+def bit_correlation_table(soft: np.ndarray) -> Table:
+    """Return the Pearson correlation of each pair of bits of (n, B) soft codes, once: bit > other.
+
+    A bit that never changes has none; its pairs are 0.
+    """
+    if not soft.size:
+        return _columns(("bit", "other", "correlation"), [])
+    matrix = bit_correlation(pack(binarise(soft)))
+    rows = [
+        (bit, other, float(matrix[bit, other]))
+        for bit in range(len(matrix))
+        for other in range(bit)
+    ]
+    return _columns(("bit", "other", "correlation"), rows)
+
+
+def distance_table(curve: Table | None) -> Table:
+    """Return retrieval by Hamming distance: distance, precision, recall, retrieved.
+
+    ``curve`` is that of :func:`mmhash.metrics.retrieval.precision_recall_by_distance`, None for a
+    model without codes.
+    """
+    names = ("distance", "precision", "recall", "retrieved")
+    return {name: curve[name] if curve else [] for name in names}
+
+
+def emptied(table: Table) -> Table:
+    """Return the header of a table without its rows."""
+    return {name: [] for name in table}
 
 
 def read_csv(path: Path) -> Table:

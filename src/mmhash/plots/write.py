@@ -6,12 +6,12 @@ from typing import Any, Literal
 import numpy as np
 
 from mmhash.errors import InputError
-from mmhash.files import read_json, read_npy
-from mmhash.plots import figures, tables
+from mmhash.files import read_json, read_npy, read_table
+from mmhash.heads import HEADS
+from mmhash.plots import figures, heat_maps, tables
 from mmhash.plots.tables import Table
 
-HEADS = ("knn", "classifier", "zeroshot")
-OPTIONAL_HEADS = {"zeroshot"}  # features that a user brings have no class prototypes
+CLASS_CHARTS = ("knn", "classifier", "hybrid")  # heads that have a chart of their own by class
 
 
 def write_plots(
@@ -30,45 +30,66 @@ def write_plots(
 ) -> None:
     """Write ``out/*.csv`` and ``out/png/*.png``.
 
-    ``predictions`` holds ``thresholds.json`` and a folder ``split`` with ``labels.npy``, the scores
-    of each head and, for codes, ``soft.npy``. ``statistics`` and ``categories`` are the JSON files
+    ``predictions`` holds ``thresholds.json``, which names the heads that the model has, and a
+    folder ``split`` with ``labels.npy``, the scores of each head and, for codes, ``soft.npy`` and
+    ``precision_recall_by_distance.parquet``. ``statistics`` and ``categories`` are the JSON files
     of the dataset, ``history`` and ``h_histogram`` the CSV files of the training. ``bits`` is the
-    code length, None for a model without a hash layer: the histogram of h and the bit balance are
-    then left out. ``thresholds`` says which decision thresholds precision, recall and F1 use.
+    code length, None for a model without a hash layer. ``thresholds`` says which decision
+    thresholds precision, recall, F1 and the confusion use.
+
+    Every table is written; one of something that the model does not have (codes, a classifier,
+    epochs) is a header without rows, and has no picture.
     Raises :class:`InputError` where a file is missing or does not fit the others.
     """
     names = [entry["name"] for entry in read_json(categories)]
     facts = read_json(statistics)
     cuts = read_json(predictions / "thresholds.json")
-    labels, scores = _predictions(predictions / split, len(names))
+    labels, scores = _predictions(predictions / split, cuts, len(names))
     code = f"{bits} bits" if bits else "no hash"
     where = f"{dataset}, {split}, {code}"
+    chosen = {head: _cut(cuts, head, thresholds) for head in scores}
 
     frequency = facts["class_frequency"]
     classes = {
-        head: tables.class_table(values, labels, _cut(cuts, head, thresholds), names, frequency)
+        head: tables.class_table(values, labels, chosen[head], names, frequency)
         for head, values in scores.items()
     }
     drawn: dict[str, tuple[Table, Any, tuple[str, ...]]] = {}
-    for head in HEADS[:2]:
-        drawn[f"classes_{head}"] = (classes[head], figures.class_figure, (head, where))
+    for head in CLASS_CHARTS:
+        rows = classes.get(head) or tables.emptied(classes["knn"])
+        drawn[f"classes_{head}"] = (rows, figures.class_figure, (head, where))
     overall = {head: float(cuts[head]["global"]) for head in scores}
     curves = tables.precision_recall_table(scores, labels, overall)
     drawn["precision_recall"] = (curves, figures.precision_recall_figure, (where,))
+    reliability = tables.reliability_rows(scores, labels, cuts)
+    drawn["reliability"] = (reliability, figures.reliability_figure, (where,))
+    confusion = tables.confusion_table(scores, labels, chosen, names)
+    drawn["confusion"] = (confusion, heat_maps.confusion_figure, (where,))
     by_frequency = tables.frequency_table(classes)
     drawn["frequency"] = (by_frequency, figures.frequency_figure, (where,))
-    training = tables.training_table(tables.read_csv(history))
-    drawn["training"] = (training, figures.training_figure, (f"{dataset}, train and val, {code}",))
+    records = tables.read_csv(history)
+    training = tables.training_table(records)
+    title, epochs = "Training, mean over an epoch", f"{dataset}, train and val, {code}"
+    drawn["training"] = (training, figures.training_figure, (title, epochs))
+    health = tables.code_health_table(records)
+    title, epochs = "Health of the codes by epoch", f"{dataset}, val, {code}"
+    drawn["codes_by_epoch"] = (health, figures.training_figure, (title, epochs))
     common = tables.class_frequency_table(frequency)
     everything = f"{dataset}, all images"
     drawn["class_frequency"] = (common, figures.class_frequency_figure, (everything,))
     histograms = tables.histogram_table(facts)
     drawn["data_histograms"] = (histograms, figures.histogram_figure, (everything,))
+    over_epochs = tables.read_csv(h_histogram)
+    drawn["h_histogram"] = (over_epochs, figures.soft_code_figure, (f"{dataset}, val, {code}",))
+    soft, curve = np.empty((0, 0)), None
     if bits:
-        soft = tables.read_csv(h_histogram)
-        drawn["h_histogram"] = (soft, figures.soft_code_figure, (f"{dataset}, val, {code}",))
-        balance = tables.bit_table(read_npy(predictions / split / "soft.npy"))
-        drawn["bit_balance"] = (balance, figures.bit_figure, (where,))
+        soft = read_npy(predictions / split / "soft.npy")
+        curve = read_table(predictions / split / "precision_recall_by_distance.parquet").to_pydict()
+    drawn["bit_balance"] = (tables.bit_table(soft), figures.bit_figure, (where,))
+    pairs = tables.bit_correlation_table(soft)
+    drawn["bit_correlation"] = (pairs, heat_maps.bit_correlation_figure, (where,))
+    distances = tables.distance_table(curve)
+    drawn["retrieval_by_distance"] = (distances, figures.distance_figure, (where,))
 
     for name, (table, draw, arguments) in drawn.items():
         tables.write_csv(out / f"{name}.csv", table)
@@ -77,14 +98,11 @@ def write_plots(
                 figures.save_png(out / "png" / f"{name}.png", draw(table, *arguments), dpi)
 
 
-def _predictions(folder: Path, count: int) -> tuple[np.ndarray, dict[str, np.ndarray]]:
+def _predictions(
+    folder: Path, cuts: dict[str, Any], count: int
+) -> tuple[np.ndarray, dict[str, np.ndarray]]:
     labels = read_npy(folder / "labels.npy")
-    scores = {}
-    for head in HEADS:
-        path = folder / f"{head}.npy"
-        if head in OPTIONAL_HEADS and not path.exists():
-            continue
-        scores[head] = read_npy(path)
+    scores = {head: read_npy(folder / f"{head}.npy") for head in HEADS if head in cuts}
     for name, array in [("labels", labels), *scores.items()]:
         if array.shape != (len(labels), count):
             raise InputError(
