@@ -20,7 +20,7 @@ def main() -> None:
     with measured("index_coco"):
         ensure_raw(params.run.dataset, root)
         if params.run.dataset == "features":
-            table = read_feature_folder(root, params.split.seed)
+            table = read_feature_folder(root)
         else:
             table = read_coco(root)
         statistics = data_statistics(table.images, table.categories, root)
