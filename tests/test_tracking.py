@@ -58,10 +58,14 @@ def test_tensorboard_reads_back_every_value_under_its_name(root: Path) -> None:
 
 
 def test_a_resumed_training_replaces_the_rows_of_its_first_attempt(root: Path) -> None:
-    with pytest.raises(KeyboardInterrupt), trackers(TENSORBOARD, "a", {}) as log:
-        for row in rows(3, shift=5.0):
-            log(row)
-        raise KeyboardInterrupt
+    def interrupted() -> None:
+        with trackers(TENSORBOARD, "a", {}) as log:
+            for row in rows(3, shift=5.0):
+                log(row)
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        interrupted()
     assert curves(root / "tensorboard" / "a") == expected(rows(3, shift=5.0))
     with trackers(TENSORBOARD, "a", {}) as log:
         for row in rows(2):

@@ -48,9 +48,9 @@ def run_name(params: Params) -> str:
     every block that has a say in the weights, so that a training started again has the same name
     and any other has another.
     """
-    model = params.model.name
-    if params.hash.enabled and model != "mlp":
-        model += f"-{params.hash.bits}bit"
+    name = params.model.name
+    hashed = params.hash.enabled and name in ("full", "direction_only")
+    model = f"{name}-{params.hash.bits}bit" if hashed else name
     decisive = params.model_dump(
         include={"split", "features", "encoder", "model", "fusion", "hash", "classifier", "align"}
         | {"loss", "train"}

@@ -1,6 +1,8 @@
 """The stages as a user runs them: through DVC, killed, and with bad input."""
 
+import csv
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -9,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 OUTPUTS = ("data", "features", "model", "index", "predictions", "plots", "metrics", "dvclive")
 
@@ -205,6 +208,32 @@ def test_the_no_hash_baseline_runs_through_to_the_plots(checkout: Path, shell, s
     assert json.loads((checkout / "index/meta.json").read_text())["metric"] == "cosine"
     assert 0 < figures["test"]["knn"]["mAP"] <= 1
     assert not (checkout / "plots/bit_balance.csv").exists()
+
+
+def test_tracking_shows_the_history_and_changes_no_output(
+    checkout: Path, shell, set_params, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in [name for name in os.environ if name.startswith("WANDB_")]:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("HOME", str(checkout))  # no W&B settings of the person who runs the tests
+    run_stages(checkout, shell, *BEFORE_TRAINING, "train")
+    without = contents(checkout)
+    assert not (checkout / ".cache/tracking").exists()
+    set_params(checkout, {"tracking": {"tensorboard": True, "wandb": True}})
+    for _ in range(2):  # a training that is run again replaces what it showed before
+        run_stages(checkout, shell, "check_params", "train")
+    assert contents(checkout) == without
+    [folder] = (checkout / ".cache/tracking/tensorboard").iterdir()
+    assert folder.name.startswith("features-full-16bit-")
+    events = EventAccumulator(str(folder))
+    events.Reload()
+    with (checkout / "model/history.csv").open() as stream:
+        history = list(csv.DictReader(stream))
+    assert {"epoch", *events.Tags()["scalars"]} == set(history[0])
+    for name in events.Tags()["scalars"]:
+        values = [event.value for event in events.Scalars(name)]
+        assert values == pytest.approx([float(row[name]) for row in history], rel=1e-6)
+    assert len(list((checkout / ".cache/tracking/wandb").glob("*/wandb/offline-run-*"))) == 1
 
 
 def test_thresholds_do_not_move_when_the_test_set_changes(checkout: Path, shell) -> None:
