@@ -1,11 +1,15 @@
-"""download_karpathy_split: say for each image whether it is train, restval, val or test."""
+"""download_karpathy_split: say for each image whether it is train, restval, val or test.
+
+With ``split.protocol: kfold`` the images outside test are divided anew, into folds.
+"""
 
 import sys
 
 import _checkout  # noqa: F401
 
 from mmhash.cost import measured
-from mmhash.data.folder import read_feature_folder
+from mmhash.data.folder import read_feature_folder, set_val_aside
+from mmhash.data.folds import fold_table
 from mmhash.data.karpathy import read_karpathy, split_counts, split_table
 from mmhash.data.source import split_file
 from mmhash.errors import exit_code
@@ -14,18 +18,23 @@ from mmhash.params import load_params
 
 
 def main() -> None:
-    """Write ``data/split.parquet`` and its counts to ``metrics/split.json``."""
+    """Write ``data/split.parquet`` and what it is to ``metrics/split.json``."""
     params = load_params()
     root = dvc_root() / params.dataset.root
     with measured("download_karpathy_split"):
+        images = read_table("data/images.parquet")
         if params.run.dataset == "features":
-            split = read_feature_folder(root, params.split.seed).split
+            split = set_val_aside(read_feature_folder(root).split, params.split.seed)
         else:
             karpathy = read_karpathy(split_file(params.run.dataset, root))
-            images = read_table("data/images.parquet")
             split = split_table(images, karpathy, params.dataset.strict_counts)
+        figures = {"protocol": params.split.protocol}
+        if params.split.protocol == "kfold":
+            split, figures["kfold"] = fold_table(
+                images, split, params.split.folds, params.split.fold, params.split.seed
+            )
         write_table("data/split.parquet", split)
-        write_json("metrics/split.json", split_counts(split))
+        write_json("metrics/split.json", figures | {"images": split_counts(split)})
 
 
 if __name__ == "__main__":

@@ -65,7 +65,7 @@ def main() -> None:
     root = dvc_root() / params.dataset.root
     with measured("extract_features", params.profile.vram_alert_gb):
         if params.run.dataset == "features":
-            folder = read_feature_folder(root, params.split.seed)
+            folder = read_feature_folder(root)
             copy_features(folder, OUT, params.features.dtype)
         else:
             encode(params, root)

@@ -19,10 +19,7 @@ def main() -> None:
     root = dvc_root() / params.dataset.root
     with measured("index_coco"):
         ensure_raw(params.run.dataset, root)
-        if params.run.dataset == "features":
-            table = read_feature_folder(root, params.split.seed)
-        else:
-            table = read_coco(root)
+        table = read_feature_folder(root) if params.run.dataset == "features" else read_coco(root)
         statistics = data_statistics(table.images, table.categories, root)
         write_table("data/images.parquet", table.images)
         write_json("data/categories.json", table.categories)

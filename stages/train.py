@@ -10,10 +10,11 @@ from dvclive import Live
 from mmhash.cost import measured
 from mmhash.encoders.device import choose_device
 from mmhash.errors import exit_code
-from mmhash.experiment import loss_weights, model_config, train_settings
+from mmhash.experiment import loss_weights, model_config, run_name, train_settings
 from mmhash.features import load_features
 from mmhash.files import cache_dir, sha256_file, write_json
 from mmhash.params import load_params
+from mmhash.tracking import trackers
 from mmhash.training.checkpoint import training_key, write_untrained
 from mmhash.training.loop import train
 from mmhash.training.settings import TrainingData
@@ -29,7 +30,8 @@ def main() -> None:
     params = load_params()
     # Without these settings DVCLive rewrites dvc.yaml and saves experiments by itself.
     quiet = Live("dvclive", dvcyaml=None, report=None, save_dvc_exp=False)
-    with measured("train", params.profile.vram_alert_gb), quiet as live:
+    tracked = trackers(params.tracking.model_dump(), run_name(params), params.model_dump())
+    with measured("train", params.profile.vram_alert_gb), quiet as live, tracked as track:
         dataset = load_features(Path("features"), Path("data"))
         vectors = dataset.features
         model = model_config(
@@ -52,6 +54,7 @@ def main() -> None:
                 if name != "epoch":
                     live.log_metric(name, value)
             live.make_summary()
+            track(row)
 
         summary = train(
             TrainingData(

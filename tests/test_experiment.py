@@ -1,7 +1,9 @@
 from pathlib import Path
 
-from mmhash.experiment import loss_weights, model_config, train_settings
-from mmhash.params import load_params
+import pytest
+
+from mmhash.experiment import loss_weights, model_config, run_name, train_settings
+from mmhash.params import load_params, parse_params
 
 PARAMS = load_params(Path(__file__).resolve().parents[1] / "params.yaml")
 
@@ -27,3 +29,30 @@ def test_the_defaults_are_those_of_the_plan_but_for_the_two_switches() -> None:
     assert (weights.bce_weight, weights.cosine_weight, weights.hash_weight) == (1.0, 1.0, 0.1)
     assert PARAMS.classifier.prior_init
     assert PARAMS.hash.batch_norm
+
+
+def changed(**blocks: dict) -> str:
+    values = PARAMS.model_dump()
+    for name, block in blocks.items():
+        values[name] |= block
+    return run_name(parse_params(values))
+
+
+def test_a_run_is_named_by_what_decides_its_weights(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("DVC_EXP_NAME", raising=False)
+    name = changed()
+    assert name.startswith("sample-full-64bit-")
+    same = {"knn": {"k": 7}, "plots": {"dpi": 50}, "run": {"hardware": "cpu"}}
+    assert changed(**same, tracking={"wandb": True}) == name
+    others = [
+        changed(train={"seed": 9}),
+        changed(split={"protocol": "kfold", "fold": 1}),
+        changed(loss={"hash_weight": 0.3}),
+        changed(hash={"bits": 32}),
+        changed(model={"name": "mlp"}),
+    ]
+    assert len({name, *others}) == 6
+    assert others[3].startswith("sample-full-32bit-")
+    assert others[4].startswith("sample-mlp-")
+    monkeypatch.setenv("DVC_EXP_NAME", "tidy-cats")
+    assert changed() == name.replace("sample-full-64bit", "tidy-cats")

@@ -1,5 +1,8 @@
 """From the blocks of ``params.yaml`` to the settings that the library's functions take."""
 
+import os
+
+from mmhash.files import digest
 from mmhash.losses.total import LossWeights
 from mmhash.models.config import (
     AlignConfig,
@@ -36,3 +39,21 @@ def loss_weights(params: Params) -> LossWeights:
 def train_settings(params: Params) -> TrainSettings:
     """Return the ``train`` block."""
     return TrainSettings(**params.train.model_dump())
+
+
+def run_name(params: Params) -> str:
+    """Return what a training is called outside DVC: for a person to recognise, and unique to it.
+
+    The name of the DVC experiment if there is one, else dataset and model; behind it a digest of
+    every block that has a say in the weights, so that a training started again has the same name
+    and any other has another.
+    """
+    name = params.model.name
+    hashed = params.hash.enabled and name in ("full", "direction_only")
+    model = f"{name}-{params.hash.bits}bit" if hashed else name
+    decisive = params.model_dump(
+        include={"split", "features", "encoder", "model", "fusion", "hash", "classifier", "align"}
+        | {"loss", "train"}
+    )
+    key = digest(params.run.dataset, params.dataset.model_dump(), decisive)[:8]
+    return f"{os.environ.get('DVC_EXP_NAME') or f'{params.run.dataset}-{model}'}-{key}"

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from mmhash.data import folder as folder_module
 from mmhash.data.coco import IMAGES_SCHEMA, data_statistics, label_matrix
-from mmhash.data.folder import copy_features, read_feature_folder
+from mmhash.data.folder import copy_features, read_feature_folder, set_val_aside
 from mmhash.data.karpathy import SPLIT_SCHEMA, training_rows
 from mmhash.errors import InputError
 
@@ -61,7 +61,7 @@ def fails_with(call: Callable[[], object], *words: str) -> None:
 
 def test_tables_are_those_of_coco_with_empty_captions(root, tmp_path):
     arrays = arrays_of()
-    folder = read_feature_folder(save(root, arrays | ragged_text()), seed=0)
+    folder = read_feature_folder(save(root, arrays | ragged_text()))
     order = np.argsort(arrays["image_id"])
     assert folder.images.schema.equals(IMAGES_SCHEMA)
     assert folder.split.schema.equals(SPLIT_SCHEMA)
@@ -92,7 +92,7 @@ def test_copies_follow_the_images_table_in_each_form_of_text(
         arrays |= ragged_text()
     elif form == "fixed":
         arrays["text"] = np.random.default_rng(2).random((N, T, 5), dtype=np.float32)
-    folder = read_feature_folder(save(root, arrays), seed=0)
+    folder = read_feature_folder(save(root, arrays))
     copy_features(folder, tmp_path / "out", "float32")
     out = {path.stem: np.load(path) for path in (tmp_path / "out").glob("*.npy")}
     assert sorted(out) == ["caption_offset", "image", "image_id", "text"]
@@ -115,7 +115,7 @@ def test_copies_follow_the_images_table_in_each_form_of_text(
 def test_copies_are_what_numpy_would_save(root, tmp_path):
     arrays = arrays_of()
     arrays["image_id"].sort()
-    folder = read_feature_folder(save(root, arrays), seed=0)
+    folder = read_feature_folder(save(root, arrays))
     meta = copy_features(folder, tmp_path / "out", "float16")
     np.save(tmp_path / "expected.npy", arrays["image"].astype(np.float16))
     assert (tmp_path / "out" / "image.npy").read_bytes() == (tmp_path / "expected.npy").read_bytes()
@@ -126,7 +126,7 @@ def test_copies_are_what_numpy_would_save(root, tmp_path):
 def test_a_value_too_large_for_float16_names_its_row_and_leaves_nothing(root, tmp_path):
     arrays = arrays_of()
     arrays["image"][5, 2] = -70000.0
-    folder = read_feature_folder(save(root, arrays), seed=0)
+    folder = read_feature_folder(save(root, arrays))
     fails_with(
         lambda: copy_features(folder, tmp_path / "out", "float16"),
         "image.npy",
@@ -144,17 +144,18 @@ def without_val(n: int) -> dict[str, np.ndarray]:
 
 
 def split_of(root: Path, seed: int) -> dict[int, str]:
-    split = read_feature_folder(root, seed).split
+    split = set_val_aside(read_feature_folder(root).split, seed)
     return dict(zip(split["image_id"].to_pylist(), split["split"].to_pylist(), strict=True))
 
 
 def test_without_val_a_tenth_of_the_training_rows_is_set_aside(root):
     arrays = without_val(100)
     save(root, arrays)
-    folder = read_feature_folder(root, seed=3)
-    names = np.array(folder.split["split"].to_pylist())
+    split = set_val_aside(read_feature_folder(root).split, seed=3)
+    names = np.array(split["split"].to_pylist())
+    assert split.schema.equals(SPLIT_SCHEMA)
     assert (names == "val").sum() == 6
-    assert len(training_rows(folder.split)) == 54
+    assert len(training_rows(split)) == 54
     given_names = np.array(["train", "restval", "val", "test", "database"])
     before = given_names[arrays["split"][np.argsort(arrays["image_id"])]]
     assert set(before[names == "val"]) <= {"train", "restval"}
@@ -179,14 +180,20 @@ def test_given_val_rows_are_kept_as_they_are(root):
 @given(st.data())
 def test_any_order_of_rows_gives_the_same_tables(tmp_path, data):
     arrays = arrays_of()
-    expected = read_feature_folder(save(tmp_path / "a", arrays), seed=0)
+    expected = read_feature_folder(save(tmp_path / "a", arrays))
     shuffle = np.array(data.draw(st.permutations(range(N))))
     got = read_feature_folder(
-        save(tmp_path / "b", {name: array[shuffle] for name, array in arrays.items()}), seed=0
+        save(tmp_path / "b", {name: array[shuffle] for name, array in arrays.items()})
     )
     assert got.images.equals(expected.images)
     assert got.split.equals(expected.split)
     assert (got.image[got.order] == expected.image[expected.order]).all()
+
+
+def test_a_single_training_row_is_too_few_to_set_val_aside(root):
+    arrays = arrays_of() | {"split": np.array([0] + [3] * 11, dtype=np.uint8)}
+    split = read_feature_folder(save(root, arrays)).split
+    fails_with(lambda: set_val_aside(split, 0), "split.npy", "no val row", "only 1 train")
 
 
 def put(name: str, row: object, value: object) -> Callable[[dict[str, np.ndarray]], None]:
@@ -225,7 +232,6 @@ def become(name: str, change: Callable[[np.ndarray], np.ndarray]) -> Callable[[d
         (become("split", lambda a: a.astype(np.int64)), ["split.npy", "int64"]),
         (put("split", slice(None), 3), ["split.npy", "train"]),
         (put("split", slice(None), 0), ["split.npy", "one test row"]),
-        (put("split", slice(None), [0] + [3] * 11), ["split.npy", "no val row", "only 1 train"]),
         (
             lambda arrays: arrays.update(image=np.full((N, 6), None)),
             ["image.npy", "not a readable .npy"],
@@ -238,7 +244,7 @@ def test_bad_arrays_are_named_with_file_and_row(root, spoil, words, monkeypatch)
     arrays["split"] = arrays["split"].copy()
     spoil(arrays)
     save(root, arrays)
-    fails_with(lambda: read_feature_folder(root, seed=0), *words)
+    fails_with(lambda: read_feature_folder(root), *words)
 
 
 @pytest.mark.parametrize(
@@ -253,13 +259,13 @@ def test_bad_arrays_are_named_with_file_and_row(root, spoil, words, monkeypatch)
 )
 def test_bad_caption_offsets_are_named(root, offset, words):
     save(root, arrays_of() | ragged_text() | {"caption_offset": offset})
-    fails_with(lambda: read_feature_folder(root, seed=0), "caption_offset.npy", *words)
+    fails_with(lambda: read_feature_folder(root), "caption_offset.npy", *words)
 
 
 def test_offsets_beside_captions_of_a_fixed_number_are_refused(root):
     text = np.zeros((N, T, 5), dtype=np.float32)
     save(root, arrays_of() | {"text": text, "caption_offset": OFFSET})
-    fails_with(lambda: read_feature_folder(root, seed=0), "text.npy", "beside caption_offset.npy")
+    fails_with(lambda: read_feature_folder(root), "text.npy", "beside caption_offset.npy")
 
 
 @pytest.mark.parametrize(
@@ -274,21 +280,21 @@ def test_offsets_beside_captions_of_a_fixed_number_are_refused(root):
 )
 def test_bad_categories_are_named(root, names, words):
     save(root, arrays_of(), names)
-    fails_with(lambda: read_feature_folder(root, seed=0), "categories.json", *words)
+    fails_with(lambda: read_feature_folder(root), "categories.json", *words)
 
 
 def test_missing_files_are_listed(root):
-    fails_with(lambda: read_feature_folder(root, seed=0), "image.npy, text.npy", "root")
+    fails_with(lambda: read_feature_folder(root), "image.npy, text.npy", "root")
     save(root, arrays_of())
     (root / "split.npy").unlink()
-    fails_with(lambda: read_feature_folder(root, seed=0), ": split.npy not there")
+    fails_with(lambda: read_feature_folder(root), ": split.npy not there")
 
 
 def test_a_truncated_array_is_named(root):
     save(root, arrays_of())
     data = (root / "image.npy").read_bytes()
     (root / "image.npy").write_bytes(data[:-10])
-    fails_with(lambda: read_feature_folder(root, seed=0), "image.npy", "not a readable")
+    fails_with(lambda: read_feature_folder(root), "image.npy", "not a readable")
 
 
 def test_reading_and_copying_need_little_memory_however_large_the_arrays(
@@ -302,7 +308,7 @@ def test_reading_and_copying_need_little_memory_however_large_the_arrays(
     arrays["image"] = np.ones((4000, 1000), dtype=np.float32)
     save(root, arrays)
     tracemalloc.start()
-    copy_features(read_feature_folder(root, seed=0), tmp_path / "out", "float16")
+    copy_features(read_feature_folder(root), tmp_path / "out", "float16")
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert peak < arrays["image"].nbytes / 4

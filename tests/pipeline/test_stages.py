@@ -1,6 +1,8 @@
 """The stages as a user runs them: through DVC, killed, and with bad input."""
 
+import csv
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -9,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 OUTPUTS = ("data", "features", "model", "index", "predictions", "plots", "metrics", "dvclive")
 
@@ -72,8 +75,11 @@ def test_a_clone_runs_once_reruns_what_a_parameter_touches_and_takes_results_bac
     assert stages_that_ran(shell(checkout, "dvc", "repro").stdout) <= CHECK
 
     # A copy without raw data and without this folder's resume state: both come through DVC_ROOT.
-    away = shell(checkout, "dvc", "exp", "run", "--temp", "-n", "elsewhere", "-S", "split.seed=1")
-    assert "index_coco" in stages_that_ran(away.stdout)
+    # Its folds are drawn from raw data, and no picture is encoded again for them.
+    override = [f"-Ssplit.{value}" for value in ("protocol=kfold", "fold=1", "seed=1")]
+    away = shell(checkout, "dvc", "exp", "run", "--temp", "-n", "elsewhere", *override)
+    after_split = {"download_karpathy_split", "train", "build_index", "evaluate", "plot"}
+    assert stages_that_ran(away.stdout) == CHECK | after_split
     assert "elsewhere" in shell(checkout, "dvc", "exp", "list", "--name-only").stdout
 
 
@@ -239,6 +245,32 @@ def test_the_head_that_is_named_makes_the_tags_and_no_other_figure_moves(
     figures = json.loads(after["metrics/eval.json"])
     weight = figures["val"]["hybrid"]["knn_weight"]
     assert json.loads(after["predictions/thresholds.json"])["hybrid"]["knn_weight"] == weight
+
+
+def test_tracking_shows_the_history_and_changes_no_output(
+    checkout: Path, shell, set_params, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in [name for name in os.environ if name.startswith("WANDB_")]:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("HOME", str(checkout))  # no W&B settings of the person who runs the tests
+    run_stages(checkout, shell, *BEFORE_TRAINING, "train")
+    without = contents(checkout)
+    assert not (checkout / ".cache/tracking").exists()
+    set_params(checkout, {"tracking": {"tensorboard": True, "wandb": True}})
+    for _ in range(2):  # a training that is run again replaces what it showed before
+        run_stages(checkout, shell, "check_params", "train")
+    assert contents(checkout) == without
+    [folder] = (checkout / ".cache/tracking/tensorboard").iterdir()
+    assert folder.name.startswith("features-full-16bit-")
+    events = EventAccumulator(str(folder))
+    events.Reload()
+    with (checkout / "model/history.csv").open() as stream:
+        history = list(csv.DictReader(stream))
+    assert {"epoch", *events.Tags()["scalars"]} == set(history[0])
+    for name in events.Tags()["scalars"]:
+        values = [event.value for event in events.Scalars(name)]
+        assert values == pytest.approx([float(row[name]) for row in history], rel=1e-6)
+    assert len(list((checkout / ".cache/tracking/wandb").glob("*/wandb/offline-run-*"))) == 1
 
 
 def test_thresholds_do_not_move_when_the_test_set_changes(checkout: Path, shell) -> None:

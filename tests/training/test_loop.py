@@ -14,8 +14,10 @@ import numpy as np
 import pytest
 import torch
 
+from mmhash.codes import binarise, pack
 from mmhash.errors import InputError
 from mmhash.losses.hashing import balance
+from mmhash.metrics.codes import code_metrics
 from mmhash.models.config import AlignConfig, ClassifierConfig, FusionConfig, HashConfig
 from mmhash.models.tagger import Tagger
 from mmhash.models.weights import load_tagger, load_tensors
@@ -23,7 +25,7 @@ from mmhash.training import checkpoint
 from mmhash.training.checkpoint import HISTORY_COLUMNS
 from mmhash.training.encode import encode
 from mmhash.training.loop import train
-from mmhash.training.selection import mean_average_precision
+from mmhash.training.selection import CODE_FIGURES, mean_average_precision
 
 from .conftest import file_hashes, make_model, make_settings
 
@@ -43,7 +45,7 @@ def test_it_learns_and_leaves_the_files_it_promises(bench):
     labels = bench.data.features.labels[bench.data.val_rows]
     assert summary.best_val_mAP > labels.mean() + 0.4
     rows = history(out)
-    assert tuple(rows[0]) == HISTORY_COLUMNS
+    assert tuple(rows[0]) == (*HISTORY_COLUMNS, *(f"val_{name}" for name in CODE_FIGURES))
     assert [row["epoch"] for row in rows] == list(range(8))
     assert rows == bench.rows
     assert rows[-1]["loss_classification"] < 0.7 * rows[0]["loss_classification"]
@@ -64,6 +66,10 @@ def test_the_saved_best_reproduces_its_val_map_with_its_own_scale(bench):
     labels = bench.data.features.labels[bench.data.val_rows]
     value = mean_average_precision(result["logits"], labels)
     assert value == pytest.approx(summary.best_val_mAP, abs=1e-9)
+    figures = code_metrics(pack(binarise(result["h"])), result["h"])
+    row = history(bench.folder / "run")[summary.best_epoch]
+    for name in CODE_FIGURES:
+        assert row[f"val_{name}"] == pytest.approx(figures[name], abs=1e-6)
 
 
 def test_last_best_and_top_are_named_by_epoch_and_map(bench):
@@ -328,6 +334,7 @@ def test_each_variant_trains(bench, model):
     assert len(lines) == 1 + (3 * 40 if model.hash.enabled else 0)
     if not model.hash.enabled:
         assert {row["loss_hash"] for row in rows} == {0.0}
+        assert tuple(rows[0]) == HISTORY_COLUMNS
 
 
 def test_the_histogram_holds_fractions_of_each_epoch(bench):

@@ -8,9 +8,17 @@ from hypothesis import strategies as st
 from sklearn.metrics import average_precision_score
 
 from mmhash.losses.total import LossWeights, total_loss
+from mmhash.models.config import HashConfig
 from mmhash.models.tagger import build_tagger
 from mmhash.training.batches import FeatureStore
-from mmhash.training.selection import HISTOGRAM_BINS, mean_average_precision, validate
+from mmhash.training.selection import (
+    CODE_FIGURES,
+    HISTOGRAM_BINS,
+    mean_average_precision,
+    validate,
+)
+
+from .conftest import make_model
 
 
 @settings(max_examples=60, deadline=None)
@@ -77,3 +85,42 @@ def test_the_histogram_of_h_sums_to_one_and_follows_the_scale(bench):
     hard, output, _ = run_validate(bench, 16, scale=1e6)
     assert hard.histogram[0] == pytest.approx((output.h < 0).float().mean().item(), abs=0.02)
     assert hard.histogram[0] + hard.histogram[-1] > 0.98
+
+
+def test_the_figures_of_the_codes_are_those_of_all_val_bits(bench):
+    result, output, _ = run_validate(bench, batch_size=16)
+    h = output.h.double().numpy()
+    bits = np.where(h >= 0, 1.0, -1.0)
+    varying = bits[:, bits.std(axis=0) > 0]  # an untrained layer has a constant bit
+    pairs = np.abs(np.corrcoef(varying.T))[~np.eye(varying.shape[1], dtype=bool)]
+    expected = {
+        "val_bit_imbalance": np.abs(bits.mean(axis=0)).mean(),
+        "val_bit_correlation": pairs.mean(),
+        "val_unique_share": len({row.tobytes() for row in bits}) / len(bits),
+        "val_quantisation_error": ((np.abs(h) - 1) ** 2).mean(),
+    }
+    assert list(expected) == [f"val_{name}" for name in CODE_FIGURES]
+    assert result.codes == pytest.approx(expected, abs=1e-6)
+    assert all(type(value) is float for value in result.codes.values())
+
+
+def test_without_a_hash_layer_there_are_no_figures_of_codes(bench):
+    model = make_model(hash=HashConfig(enabled=False))
+    assert run_validate(bench, 16, model=model)[0].codes == {}
+
+
+def test_broken_weights_give_a_val_map_that_is_nan_and_no_figures(bench, monkeypatch):
+    real = FeatureStore.batch
+
+    def broken(self, rows, captions):
+        image, text, labels = real(self, rows, captions)
+        return image * float("nan"), text, labels
+
+    tagger = build_tagger(bench.model, 0, np.ones(5, int), 10)
+    store = FeatureStore(bench.data.features, torch.device("cpu"))
+    rows = store.index(bench.data.val_rows)
+    captions = store.index(bench.data.features.caption_offset[bench.data.val_rows])
+    monkeypatch.setattr(FeatureStore, "batch", broken)
+    result = validate(tagger, store, rows, captions, LossWeights(), None, 2.0, 16)
+    assert np.isnan(result.mean_ap)
+    assert result.codes == {}

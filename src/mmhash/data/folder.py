@@ -18,7 +18,7 @@ import numpy as np
 import pyarrow as pa
 
 from mmhash.data.coco import IMAGES_SCHEMA
-from mmhash.data.karpathy import SPLIT_SCHEMA
+from mmhash.data.karpathy import SPLIT_SCHEMA, training_rows
 from mmhash.errors import InputError
 from mmhash.files import atomic_path, read_json, read_npy, write_json, write_npy
 from mmhash.seeding import numpy_stream
@@ -56,12 +56,12 @@ class FeatureFolder:
     caption_offset: np.ndarray
 
 
-def read_feature_folder(root: Path, seed: int) -> FeatureFolder:
+def read_feature_folder(root: Path) -> FeatureFolder:
     """Read and check the feature folder ``root``.
 
-    Without validation rows a tenth of the training rows is set aside, drawn by ``seed`` among the
-    image ids, so that the order of the rows in the files does not matter. In the images table the
-    captions are empty texts, as many an image as there are vectors, and width and height are 0.
+    The split is that of ``split.npy``, with or without validation rows (:func:`set_val_aside`). In
+    the images table the captions are empty texts, as many an image as there are vectors, and width
+    and height are 0.
 
     Raises :class:`InputError` naming file, row and mend for a missing file, a wrong shape, type or
     value, NaN or infinity, an image id that stands twice, or a split without train or test.
@@ -83,8 +83,6 @@ def read_feature_folder(root: Path, seed: int) -> FeatureFolder:
     categories = _read_categories(root)
     category_rows, category_columns = _read_labels(root, n, len(categories))
     split = _read_split(root, n)[order]
-    if not (split == SPLIT_NAMES.index("val")).any():
-        split = _set_val_aside(split, root, seed)
 
     counts = np.diff(text_offset)[order]
     caption_offset = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
@@ -130,6 +128,30 @@ def require_feature_files(root: Path) -> None:
             f"{', '.join(FEATURE_FILES)} (and {OFFSET_FILE} for ragged captions), "
             "or set datasets.features.root to the folder that does"
         )
+
+
+def set_val_aside(split: pa.Table, seed: int) -> pa.Table:
+    """Return ``split`` (image_id, split) with a tenth of its training rows as ``val``.
+
+    A split that has val rows is returned as it is. The tenth is drawn by ``seed`` among the image
+    ids, so that the order of the rows in the files does not matter.
+
+    Raises :class:`InputError` where there is only one training row.
+    """
+    names = split["split"].to_numpy(zero_copy_only=False)
+    if (names == "val").any():
+        return split
+    training = training_rows(split)
+    if len(training) < 2:
+        raise InputError(
+            f"split.npy: no val row (2) and only {len(training)} train row to take one from; "
+            "add val rows or more train rows"
+        )
+    count = max(1, round(len(training) / 10))
+    chosen = numpy_stream(seed, "features", "val").choice(training, count, replace=False)
+    names = names.copy()
+    names[chosen] = "val"
+    return pa.table({"image_id": split["image_id"], "split": names}, schema=SPLIT_SCHEMA)
 
 
 def copy_features(folder: FeatureFolder, out: Path, dtype: str) -> dict[str, Any]:
@@ -302,19 +324,6 @@ def _read_split(root: Path, n: int) -> np.ndarray:
         raise InputError(
             f"{path}: needs at least one train or restval row and one test row ({meaning})"
         )
-    return split
-
-
-def _set_val_aside(split: np.ndarray, root: Path, seed: int) -> np.ndarray:
-    training = np.flatnonzero(split <= 1)
-    if len(training) < 2:
-        raise InputError(
-            f"{root / 'split.npy'}: no val row (2) and only {len(training)} train row to take one "
-            "from; add val rows or more train rows"
-        )
-    count = max(1, round(len(training) / 10))
-    chosen = numpy_stream(seed, "features", "val").choice(training, count, replace=False)
-    split[chosen] = SPLIT_NAMES.index("val")
     return split
 
 

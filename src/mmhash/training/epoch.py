@@ -123,7 +123,7 @@ class Run:
         if not (math.isfinite(result.loss) and math.isfinite(result.mean_ap)):
             raise InputError(f"epoch {epoch}: the val loss is not finite; {self._advice()}")
         norms = {name: row.pop(name) for name in list(row) if name.startswith("gradient_norm")}
-        row |= {"val_loss": result.loss, "val_mAP": result.mean_ap} | norms
+        row |= {"val_loss": result.loss, "val_mAP": result.mean_ap} | result.codes | norms
         return row, result.histogram
 
     def _rate(self, epoch: int, step: int) -> float:

@@ -1,17 +1,20 @@
-"""Validation: the val mAP that selects the epoch, the val loss, and the histogram of h."""
+"""Validation: the val mAP that selects the epoch, the val loss, and the health of the codes."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from mmhash.codes import binarise, pack
 from mmhash.losses.total import LossWeights, total_loss
+from mmhash.metrics.codes import code_metrics
 from mmhash.metrics.ranking import average_precision
 from mmhash.models.tagger import Tagger
 from mmhash.training.batches import FeatureStore, micro_batches
 
 HISTOGRAM_BINS = 40
+CODE_FIGURES = ("bit_imbalance", "bit_correlation", "unique_share", "quantisation_error")
 
 
 def mean_average_precision(scores: np.ndarray, labels: np.ndarray) -> float:
@@ -30,11 +33,16 @@ def mean_average_precision(scores: np.ndarray, labels: np.ndarray) -> float:
 
 @dataclass(frozen=True)
 class Validation:
-    """What one pass over val gives; ``histogram`` is empty without a hash layer."""
+    """What one pass over val gives.
+
+    ``histogram`` of h and ``codes``, :data:`CODE_FIGURES` of the binary codes with ``val_`` before
+    the name (:func:`mmhash.metrics.codes.code_metrics`), are empty without a hash layer.
+    """
 
     loss: float
     mean_ap: float
     histogram: list[float]
+    codes: dict[str, float] = field(default_factory=dict)
 
 
 @torch.no_grad()
@@ -69,11 +77,15 @@ def validate(
             soft.append(output.h)
     scores = torch.cat(logits).cpu().numpy()
     labels_all = store.labels.index_select(0, rows).cpu().numpy()
+    finite = bool(np.isfinite(scores).all())
     histogram: list[float] = []
+    codes: dict[str, float] = {}
     if soft:
         h = torch.cat(soft).cpu().numpy()
         counts, _ = np.histogram(h, bins=HISTOGRAM_BINS, range=(-1.0, 1.0))
         histogram = [int(count) / h.size for count in counts]
-    finite = bool(np.isfinite(scores).all())
+        if finite:  # NaN has no sign
+            figures = code_metrics(pack(binarise(h)), h)
+            codes = {f"val_{name}": figures[name] for name in CODE_FIGURES}
     value = mean_average_precision(scores, labels_all) if finite else float("nan")
-    return Validation(float(total) / len(rows), value, histogram)
+    return Validation(float(total) / len(rows), value, histogram, codes)
