@@ -35,11 +35,7 @@ PANELS = {
     "loss_balance": ("bit balance loss", "train"),
     "loss_decorrelation": ("bit decorrelation loss", "train"),
     "loss_pairwise": ("pairwise loss", "train"),
-    "val_quantisation_error": ("quantisation loss", "val"),
     "val_mAP": ("mAP, classifier head", "val"),
-    "val_bit_imbalance": ("bit imbalance, 0 is balanced", "val"),
-    "val_bit_correlation": ("correlation of bits", "val"),
-    "val_unique_share": ("unique codes, share of images", "val"),
     "lr": ("learning rate", "train"),
     "hash_scale": ("hash scale β", "train"),
     "gradient_norm_mean": ("gradient norm, mean", "train"),
@@ -48,7 +44,6 @@ PANELS = {
 CODE_PANELS = {
     "val_bit_imbalance": ("bit imbalance, mean |mean of ±1|", "val"),
     "val_bit_correlation": ("bit correlation, mean |r| over pairs", "val"),
-    "val_unique_share": ("unique codes, share of images", "val"),
     "val_quantisation_error": ("quantisation error, mean (|h| − 1)²", "val"),
 }
 MOST_CONFUSED = 20  # classes of the confusion chart: more cells cannot be told apart
