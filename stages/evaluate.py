@@ -15,11 +15,10 @@ from mmhash.evaluation import (
     score_split,
 )
 from mmhash.features import load_features
-from mmhash.files import read_npy, write_json, write_npy, write_table
-from mmhash.index import load
+from mmhash.files import write_json, write_npy, write_table
 from mmhash.models.weights import load_tagger
 from mmhash.params import load_params
-from mmhash.retriever import Retriever, query_latency
+from mmhash.retriever import open_retriever, query_latency
 
 OUT = Path("predictions")
 
@@ -32,15 +31,7 @@ def main() -> None:
         dataset = load_features(Path("features"), Path("data"), Path("data/prototypes.npy"))
         tagger, hash_scale = load_tagger(Path("model"))
         device = choose_device(params.profile.device)
-        retriever = Retriever(
-            index=load(Path("index/index.faiss"), device.type),
-            labels=read_npy("index/labels.npy"),
-            image_id=read_npy("index/image_id.npy"),
-            k=knn.k,
-            voting=knn.voting,
-            tau=knn.tau,
-            ties=knn.ties,
-        )
+        retriever = open_retriever(knn, Path("index"), device.type)
         splits = {
             split: score_split(split, dataset, tagger, hash_scale, retriever, device)
             for split in ("val", "test")

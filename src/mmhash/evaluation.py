@@ -16,7 +16,7 @@ import torch
 from mmhash.codes import binarise, pack
 from mmhash.encoders.prototypes import cosine_scores
 from mmhash.features import Dataset
-from mmhash.index import indexed_items
+from mmhash.index.kinds import indexed_items
 from mmhash.metrics.bootstrap import bootstrap_map
 from mmhash.metrics.codes import code_metrics
 from mmhash.metrics.multilabel import (
@@ -83,7 +83,7 @@ def score_split(
     hashed = "h" in found
     soft = found["h"] if hashed else found["z"]
     queries = pack(binarise(soft)) if hashed else soft
-    knn, neighbours = retriever.score(queries)
+    knn, neighbours = retriever.score(queries, soft if hashed else None)
     heads = {"knn": knn}
     if "logits" in found:
         heads["classifier"] = probabilities(found["logits"])
