@@ -102,6 +102,12 @@ def test_hybrid_orders_the_hamming_neighbours_by_cosine(ties: str, rerank: int) 
     assert cut == (ties == "expected" and rerank < 40)
 
 
+@pytest.mark.parametrize("distance", DISTANCES)
+def test_k_beyond_the_index_is_one_clear_line(distance: str) -> None:
+    with pytest.raises(InputError, match=r"knn\.k is 41 but the index holds 40 items"):
+        make(distance=distance, k=41).score(*queries(3))
+
+
 @settings(max_examples=40, deadline=None)
 @given(
     seed=st.integers(0, 10_000),

@@ -110,7 +110,7 @@ class Retriever:
         if self.distance != "hybrid":
             yield from neighbour_chunks(self._soft_index, soft, self.k)
             return
-        wanted = min(max(self.rerank, self.k), self.index.size)
+        wanted = max(self.k, min(self.rerank, self.index.size))
         at_most = wanted if self.ties == "row_id" else None
         done = 0
         for found in neighbour_chunks(self.index, queries, wanted):
