@@ -32,12 +32,12 @@ from mmhash.evaluation import score_split
 from mmhash.experiment import loss_weights, model_config, train_settings
 from mmhash.features import Dataset, load_features
 from mmhash.files import read_json, write_json, write_text
-from mmhash.index import build
+from mmhash.index.kinds import build
 from mmhash.metrics.multilabel import multilabel_metrics
 from mmhash.models.weights import load_tagger
 from mmhash.params import Params, load_params, parse_params
 from mmhash.progress import track
-from mmhash.retriever import Retriever
+from mmhash.retriever import Retriever, knn_settings
 from mmhash.training.encode import encode
 from mmhash.training.loop import train
 from mmhash.training.settings import TrainingData
@@ -105,15 +105,12 @@ def run(task: tuple[str, str, int]) -> dict[str, Any]:
         tagger, scale = load_tagger(scratch / "model")
     found = encode(tagger, vectors, data.database_rows(), scale)
     items = pack(binarise(found["h"])) if "h" in found else found["z"]
-    knn = params.knn
     retriever = Retriever(
         build(items),
         vectors.labels[found["row"]],
         data.image_id[found["row"]],
-        knn.k,
-        knn.voting,
-        knn.tau,
-        knn.ties,
+        **knn_settings(params.knn),
+        soft=found.get("h"),
     )
     scored = score_split("test", data, tagger, scale, retriever, device)
     return {

@@ -11,8 +11,8 @@ from mmhash.cost import measured
 from mmhash.encoders.device import choose_device
 from mmhash.errors import exit_code
 from mmhash.features import load_features
-from mmhash.files import write_json, write_npy
-from mmhash.index import build, save
+from mmhash.files import sha256_file, write_json, write_npy
+from mmhash.index.kinds import build, save
 from mmhash.metrics.codes import code_metrics
 from mmhash.models.weights import load_tagger
 from mmhash.params import load_params
@@ -48,7 +48,7 @@ def main() -> None:
             "captions": captions,
             "items": index.size,
         }
-        write_json(OUT / "meta.json", described)
+        write_json(OUT / "meta.json", {**described, "sha256": sha256_file(OUT / "index.faiss")})
         stored = (OUT / "index.faiss").stat().st_size
         float32_bytes = 4 * (dataset.features.image.shape[1] + dataset.features.text.shape[1])
         write_json(

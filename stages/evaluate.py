@@ -17,11 +17,10 @@ from mmhash.evaluation import (
     with_hybrid,
 )
 from mmhash.features import load_features
-from mmhash.files import read_npy, write_json, write_npy, write_table
-from mmhash.index import load
+from mmhash.files import write_json, write_npy, write_table
 from mmhash.models.weights import load_tagger
 from mmhash.params import load_params
-from mmhash.retriever import Retriever
+from mmhash.retriever import open_retriever
 
 OUT = Path("predictions")
 
@@ -34,15 +33,7 @@ def main() -> None:
         dataset = load_features(Path("features"), Path("data"), Path("data/prototypes.npy"))
         tagger, hash_scale = load_tagger(Path("model"))
         device = choose_device(params.profile.device)
-        retriever = Retriever(
-            index=load(Path("index/index.faiss"), device.type),
-            labels=read_npy("index/labels.npy"),
-            image_id=read_npy("index/image_id.npy"),
-            k=knn.k,
-            voting=knn.voting,
-            tau=knn.tau,
-            ties=knn.ties,
-        )
+        retriever = open_retriever(knn, Path("index"), device.type)
         splits = {
             split: score_split(split, dataset, tagger, hash_scale, retriever, device)
             for split in ("val", "test")
@@ -71,12 +62,10 @@ def main() -> None:
             write_table(folder / "tags.parquet", tags[split])
         write_json(OUT / "thresholds.json", thresholds)
         write_json("metrics/eval.json", figures)
-        test, soft_items = splits["test"], None
-        if test.hashed:
-            soft_items = read_npy("index/soft.npy").astype(np.float32)
+        test = splits["test"]
         cost.update(
             search_cost(
-                retriever.index, test.queries, knn.k, test.soft, soft_items, device=device.type
+                retriever.index, test.queries, knn.k, test.soft, retriever.soft, device.type
             )
         )
 

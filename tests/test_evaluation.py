@@ -16,7 +16,7 @@ from mmhash.evaluation import (
     with_hybrid,
 )
 from mmhash.features import Dataset
-from mmhash.index import build
+from mmhash.index.kinds import build
 from mmhash.metrics.multilabel import rare_classes
 from mmhash.retriever import Retriever
 from mmhash.training.batches import Features

@@ -6,10 +6,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mmhash.errors import InputError
-from mmhash.index import Neighbours, brute_force, build, neighbour_chunks, search_complete
+from mmhash.index.kinds import build
+from mmhash.index.neighbours import Neighbours
+from mmhash.index.reference import brute_force
+from mmhash.index.search import neighbour_chunks, search_complete
 from mmhash.voting import similarity, vote, weights
 
-VOTING = st.sampled_from(["softmax", "uniform"])
+EVERY_VOTING = ["softmax", "uniform", "rank", "threshold"]
+VOTING = st.sampled_from(EVERY_VOTING)
 TIES = st.sampled_from(["expected", "row_id"])
 
 
@@ -18,6 +22,10 @@ def one_query(distances: list[int], bits: int = 8) -> Neighbours:
     return Neighbours(
         np.array([0, n]), np.array(distances, dtype=np.int32), np.arange(n), "hamming", bits
     )
+
+
+def scores_of(found: Neighbours, labels: np.ndarray, k: int, *args, **settings) -> np.ndarray:
+    return vote(found, labels, weights(found, k, *args, **settings))
 
 
 def test_similarity_is_one_for_equal_and_zero_for_opposite():
@@ -42,23 +50,64 @@ def test_tied_neighbours_share_their_weight():
     np.testing.assert_allclose(weights(found, 2, "uniform", ties="row_id"), [0.5, 0.5, 0, 0])
 
 
-@pytest.mark.parametrize("voting", ["softmax", "uniform"])
+def weights_of_one_order(s: np.ndarray, voting: str, threshold: float) -> np.ndarray:
+    """The weights of k neighbours in a fixed order, straight from their definition."""
+    k = len(s)
+    if voting == "softmax":
+        w = np.exp(s / 0.2)
+    elif voting == "uniform":
+        w = np.ones(k)
+    elif voting == "rank":
+        w = 1 / np.arange(1, k + 1)
+    elif (s >= threshold).any():
+        w = (s >= threshold).astype(float)
+    else:
+        w = np.eye(k)[0]
+    return w / w.sum()
+
+
+@pytest.mark.parametrize("voting", EVERY_VOTING)
 @pytest.mark.parametrize("k", [1, 2, 3, 4, 5, 6])
-def test_expected_weight_is_the_mean_over_all_orders_of_the_tied(voting, k):
-    distances = np.array([1, 1, 2, 2, 2, 4])
+@pytest.mark.parametrize(
+    ("distances", "orders"),
+    [([1, 1, 2, 2, 2, 4], 12), ([0, 1, 3, 3, 3, 3], 24), ([5] * 6, 720), ([0, 1, 2, 3, 4, 5], 1)],
+)
+@pytest.mark.parametrize("threshold", [0.0, 0.75, 0.8, 1.0])
+def test_expected_weight_is_the_mean_over_all_orders_of_the_tied(
+    voting, k, distances, orders, threshold
+):
+    distances = np.array(distances)
     total = np.zeros(6)
-    orders = 0
-    for order in itertools.permutations(range(6)):
-        if (np.diff(distances[list(order)]) < 0).any():
+    seen = 0
+    for order in map(list, itertools.permutations(range(6))):
+        if (np.diff(distances[order]) < 0).any():
             continue
-        taken = list(order[:k])
-        s = (1 - distances[taken] / 8) / 0.2
-        w = np.exp(s) / np.exp(s).sum() if voting == "softmax" else np.full(k, 1 / k)
+        taken = order[:k]
+        w = weights_of_one_order(1 - distances[taken] / 8, voting, threshold)
         total[taken] += w
-        orders += 1
-    assert orders == 12
-    found = weights(one_query(distances.tolist()), k, voting, tau=0.2)
-    np.testing.assert_allclose(found, total / orders, rtol=0, atol=1e-12)
+        seen += 1
+        if order == sorted(order):
+            by_row = weights(one_query(distances.tolist()), k, voting, 0.2, "row_id", threshold)
+            np.testing.assert_allclose(by_row[:k], w, rtol=0, atol=1e-12)
+            assert not by_row[k:].any()
+    assert seen == orders
+    found = weights(one_query(distances.tolist()), k, voting, 0.2, threshold=threshold)
+    np.testing.assert_allclose(found, total / seen, rtol=0, atol=1e-12)
+
+
+def test_ranks_run_over_the_places_that_a_shell_fills_within_k():
+    w = weights(one_query([0, 3, 3, 3]), 3, "rank")
+    tied = (1 / 2 + 1 / 3) / 3
+    np.testing.assert_allclose(w, np.array([1, tied, tied, tied]) / (1 + 1 / 2 + 1 / 3))
+
+
+def test_threshold_keeps_similar_neighbours_or_else_the_nearest():
+    found = one_query([1, 2, 2, 4])
+    assert weights(found, 4, "threshold", threshold=0.75).tolist() == [1 / 3] * 3 + [0]
+    assert weights(found, 4, "threshold", threshold=0.9).tolist() == [1, 0, 0, 0]
+    tied = one_query([3, 3, 3, 4])
+    np.testing.assert_allclose(weights(tied, 2, "threshold"), [1 / 3, 1 / 3, 1 / 3, 0])
+    assert weights(tied, 2, "threshold", ties="row_id").tolist() == [1, 0, 0, 0]
 
 
 @settings(max_examples=50, deadline=None)
@@ -68,16 +117,19 @@ def test_expected_weight_is_the_mean_over_all_orders_of_the_tied(voting, k):
     voting=VOTING,
     ties=TIES,
     tau=st.sampled_from([1e-3, 0.07, 5.0]),
+    threshold=st.sampled_from([0.0, 0.8, 1.0]),
 )
-def test_weights_sum_to_one_and_scores_lie_in_the_unit_interval(seed, k, voting, ties, tau):
+def test_weights_sum_to_one_and_scores_lie_in_the_unit_interval(
+    seed, k, voting, ties, tau, threshold
+):
     rng = np.random.default_rng(seed)
     items, queries = rng.integers(0, 8, (40, 2), np.uint8), rng.integers(0, 8, (5, 2), np.uint8)
     labels = rng.integers(0, 2, (40, 6), dtype=np.uint8)
     labels[:, 0], labels[:, 1] = 1, 0
     found = search_complete(build(items), queries, k)
-    w = weights(found, k, voting, tau, ties)
+    w = weights(found, k, voting, tau, ties, threshold)
     np.testing.assert_allclose(np.add.reduceat(w, found.lims[:-1]), 1, rtol=1e-12)
-    scores = vote(found, labels, k, voting, tau, ties)
+    scores = vote(found, labels, w)
     assert scores.dtype == np.float32
     assert scores.min() >= 0
     assert scores.max() <= 1
@@ -92,16 +144,18 @@ def test_order_of_insertion_does_not_change_expected_scores(seed, k, voting):
     items, queries = rng.integers(0, 8, (40, 1), np.uint8), rng.integers(0, 8, (5, 1), np.uint8)
     labels = rng.integers(0, 2, (40, 6), dtype=np.uint8)
     shuffled = rng.permutation(40)
-    before = vote(search_complete(build(items), queries, k), labels, k, voting)
-    after = vote(search_complete(build(items[shuffled]), queries, k), labels[shuffled], k, voting)
+    before = scores_of(search_complete(build(items), queries, k), labels, k, voting)
+    after = scores_of(
+        search_complete(build(items[shuffled]), queries, k), labels[shuffled], k, voting
+    )
     np.testing.assert_allclose(before, after, rtol=0, atol=1e-6)
 
 
 def test_row_id_order_does_depend_on_the_order_of_insertion():
     items, labels = np.array([[1], [2]], np.uint8), np.eye(2, dtype=np.uint8)
     query = np.zeros((1, 1), np.uint8)
-    first = vote(brute_force(items, query, 1), labels, 1, ties="row_id")
-    second = vote(brute_force(items[::-1], query, 1), labels, 1, ties="row_id")
+    first = scores_of(brute_force(items, query, 1), labels, 1, ties="row_id")
+    second = scores_of(brute_force(items[::-1], query, 1), labels, 1, ties="row_id")
     assert first.tolist() == second.tolist() == [[1, 0]]
 
 
@@ -112,7 +166,9 @@ def test_a_wider_search_gives_the_same_votes():
     wide, narrow = (search_complete(build(items), queries, k) for k in (30, 4))
     for ties in ("expected", "row_id"):
         np.testing.assert_allclose(
-            vote(wide, labels, 4, ties=ties), vote(narrow, labels, 4, ties=ties), rtol=1e-6
+            scores_of(wide, labels, 4, ties=ties),
+            scores_of(narrow, labels, 4, ties=ties),
+            rtol=1e-6,
         )
 
 
@@ -120,16 +176,16 @@ def test_chunks_of_queries_vote_like_the_whole():
     rng = np.random.default_rng(1)
     items, queries = rng.integers(0, 9, (80, 1), np.uint8), rng.integers(0, 9, (15, 1), np.uint8)
     labels = rng.integers(0, 2, (80, 4), dtype=np.uint8)
-    whole = vote(brute_force(items, queries, 5), labels, 5)
+    whole = scores_of(brute_force(items, queries, 5), labels, 5)
     chunks = neighbour_chunks(build(items), queries, 5, max_entries=90)
-    np.testing.assert_array_equal(np.concatenate([vote(c, labels, 5) for c in chunks]), whole)
+    np.testing.assert_array_equal(np.concatenate([scores_of(c, labels, 5) for c in chunks]), whole)
 
 
 def test_scores_are_weighted_label_sums():
     found = one_query([0, 1, 1])
     labels = np.array([[1, 0, 1], [0, 1, 1], [0, 0, 1]], dtype=np.uint8)
     w = weights(found, 3)
-    np.testing.assert_allclose(vote(found, labels, 3)[0], w @ labels, rtol=1e-6)
+    np.testing.assert_allclose(vote(found, labels, w)[0], w @ labels, rtol=1e-6)
 
 
 def test_a_tiny_temperature_leaves_the_nearest_alone_without_overflow():

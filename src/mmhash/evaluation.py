@@ -16,7 +16,7 @@ from mmhash.codes import binarise, pack
 from mmhash.encoders.prototypes import cosine_scores
 from mmhash.features import Dataset
 from mmhash.heads import HEADS, choose_weight, mix, probabilities, scores_of
-from mmhash.index import SearchIndex, build, indexed_items
+from mmhash.index.kinds import SearchIndex, build, indexed_items
 from mmhash.metrics.bootstrap import bootstrap_map
 from mmhash.metrics.calibration import calibrated, calibration_figures, fit_calibration
 from mmhash.metrics.codes import code_metrics
@@ -91,7 +91,7 @@ def score_split(
     hashed = "h" in found
     soft = found["h"] if hashed else found["z"]
     queries = pack(binarise(soft)) if hashed else soft
-    knn, neighbours = retriever.score(queries)
+    knn, neighbours = retriever.score(queries, soft if hashed else None)
     heads = {"knn": knn}
     if "logits" in found:
         heads["classifier"] = probabilities(found["logits"])

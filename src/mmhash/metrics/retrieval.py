@@ -14,7 +14,7 @@ import numpy as np
 
 from mmhash.codes import word_distances, words
 from mmhash.errors import InputError
-from mmhash.index import unit_rows
+from mmhash.index.vectors import unit_rows
 from mmhash.metrics.tie_aware import (
     Bounded,
     Shells,

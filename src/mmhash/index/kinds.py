@@ -1,0 +1,243 @@
+"""The kinds of index: how each is built, kept in a file and read back.
+
+Packed binary codes (uint8, 8 bits a byte) are compared by Hamming distance in one of four kinds of
+FAISS index, real vectors by cosine in ``faiss.IndexFlatIP``. How a kind is parametrised follows
+from the number n of items and the code length B. The figures behind it: 200,000 codes of 64 bits
+derived from long-tailed labels with noise, tie-aware recall at K = 20 on one core. Codes drawn
+uniformly have no clusters to exploit: there ``ivf`` found .64 and ``multihash`` .74.
+
+``flat``: every pair is compared, exact; the others miss items.
+
+``ivf`` (``IndexBinaryIVF``): items lie in cells around k-means centroids and a query looks into the
+nearest cells. Cells: the power of two below 4 √n, which balances comparing centroids with
+comparing items, with 40 items a cell at least, the fewest that FAISS calls enough to train a
+centroid. Training on 40 items a cell in 4 rounds lost .001 of recall against 64 in 10, at a third
+of the time. Probed: 1 cell in 64 and no fewer than 64 cells (here 1 in 32: recall .965; 1 in 16:
+.991). Smaller cells need a smaller share: 1 in 64 has .977 on 2 million codes.
+
+``hnsw`` (``IndexBinaryHNSW``; Malkov and Yashunin 2018): a graph of near items, walked from hop to
+hop. 16 links an item, 64 candidates while building, 128 while searching (recall .991; 64: .969).
+With 32 links and 100 candidates building takes 1.7 × the time and twice the bytes, for .007 more.
+Many items with one code link mainly to each other, and the rest of the graph is then hard to reach.
+Building takes one thread (0.1 to 0.2 ms an item): several insert in an order that differs from run
+to run.
+
+``multihash`` (``IndexBinaryMultiHash``; multi-index hashing, Norouzi, Punjani and Fleet 2012): the
+code is cut in m ≈ B / log₂ n pieces, so that a table has about as many cells as there are items (8
+bits a piece at least), and a query looks into every cell within 2 bits of its own piece, in each
+table. By the pigeonhole principle every item within 3 m - 1 bits is found (recall .979; within 1
+bit: .711). Learnt codes crowd into few cells, so that it can be slower than ``flat``.
+
+Building twice gives the same bytes: random draws have fixed seeds, threads do not matter.
+"""
+
+import math
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import faiss
+import numpy as np
+
+from mmhash.codes import unpack
+from mmhash.errors import InputError
+from mmhash.files import atomic_path
+from mmhash.index.neighbours import Metric
+from mmhash.index.vectors import unit_rows
+from mmhash.seeding import numpy_stream
+
+KINDS = ("flat", "ivf", "hnsw", "multihash")
+# the first four bytes of the files that FAISS writes
+BINARY_MAGIC = {b"IBxF": "flat", b"IBwF": "ivf", b"IBHf": "hnsw", b"IBHm": "multihash"}
+VECTOR_MAGIC = b"IxFI"
+
+IVF_ITEMS_A_CELL = 40
+IVF_ROUNDS = 4
+IVF_PROBED = 64
+IVF_MIN_PROBED = 64
+HNSW_LINKS = 16
+HNSW_BUILD_CANDIDATES = 64
+HNSW_SEARCH_CANDIDATES = 128
+MULTIHASH_MIN_PIECE = 8
+MULTIHASH_FLIPS = 2
+
+
+@dataclass(frozen=True)
+class SearchIndex:
+    """A FAISS index; ``gpu`` is its copy on the device (with its resources), or None."""
+
+    faiss_index: Any
+    metric: Metric
+    kind: str = "flat"
+    gpu: Any = None
+    gpu_resources: Any = None
+
+    @property
+    def size(self) -> int:
+        """Number of indexed items."""
+        return int(self.faiss_index.ntotal)
+
+    @property
+    def bits(self) -> int:
+        """Code length in bits; 0 for real vectors."""
+        return int(self.faiss_index.d) if self.metric == "hamming" else 0
+
+    @cached_property
+    def flat(self) -> Any:
+        """The flat index of the same items; for ``ivf`` it is made, a copy of all codes."""
+        if self.kind == "flat":
+            return self.faiss_index
+        flat: Any
+        if self.kind == "ivf":
+            flat = faiss.IndexBinaryFlat(self.bits)
+            flat.add(self.faiss_index.reconstruct_n(0, self.size))
+        else:
+            flat = faiss.downcast_IndexBinary(self.faiss_index.storage)
+        flat.use_heap = False
+        return flat
+
+
+def build(items: np.ndarray, kind: str = "flat", device: str = "cpu") -> SearchIndex:
+    """Index packed codes (n, B / 8) uint8 by Hamming distance, or real vectors (n, D) by cosine.
+
+    ``device`` "cuda" puts a copy of a flat index on the GPU where one is present and FAISS was
+    built for it. Raises InputError for an unknown kind, real vectors in another kind than flat, an
+    empty base or values that are not finite.
+    """
+    if kind not in KINDS:
+        raise InputError(f"index.kind is {kind!r}; allowed: {', '.join(KINDS)}")
+    if items.ndim != 2 or 0 in items.shape:
+        raise InputError(f"nothing to index: the items have shape {items.shape}")
+    if items.dtype == np.uint8:
+        make = {"flat": _flat, "ivf": _ivf, "hnsw": _hnsw, "multihash": _multihash}[kind]
+        return _place(make(np.ascontiguousarray(items)), "hamming", kind, device)
+    if kind != "flat":
+        raise InputError(
+            f"index.kind is {kind!r}, but a model without hash layer gives real vectors, which "
+            "only flat can index; set index.kind=flat"
+        )
+    if not np.isfinite(items).all():
+        raise InputError("the vectors to index contain NaN or infinity; did the training diverge?")
+    return _products(unit_rows(items), "cosine", device)
+
+
+def build_asymmetric(codes: np.ndarray, device: str = "cpu") -> SearchIndex:
+    """Index packed codes (n, B / 8) uint8 for real-valued queries h (·, B), by 1 - hᵀb / B.
+
+    The codes stand as vectors b of -1 and 1 in an exact inner-product index, 4 B bytes an item.
+    """
+    return _products(unpack(codes).astype(np.float32) * 2 - 1, "asymmetric", device)
+
+
+def _products(vectors: np.ndarray, metric: Metric, device: str) -> SearchIndex:
+    products = faiss.IndexFlatIP(vectors.shape[1])
+    products.add(vectors)
+    return _place(products, metric, "flat", device)
+
+
+def _flat(codes: np.ndarray) -> Any:
+    index = faiss.IndexBinaryFlat(codes.shape[1] * 8)
+    index.add(codes)
+    return index
+
+
+def _ivf(codes: np.ndarray) -> Any:
+    n, bits = len(codes), codes.shape[1] * 8
+    most = max(1, min(int(4 * math.sqrt(n)), n // IVF_ITEMS_A_CELL))
+    cells = 1 << (most.bit_length() - 1)
+    index = faiss.IndexBinaryIVF(faiss.IndexBinaryFlat(bits), bits, cells)
+    index.nprobe = min(cells, max(IVF_MIN_PROBED, cells // IVF_PROBED))
+    index.cp.niter = IVF_ROUNDS
+    index.cp.seed = 0
+    index.cp.min_points_per_centroid = 1  # one cell of a tiny base: FAISS need not warn
+    # FAISS turns its training items into float32, 32 bytes a byte: it gets the sample, not the base
+    sample = numpy_stream(0, "ivf").choice(n, min(n, cells * IVF_ITEMS_A_CELL), replace=False)
+    with _one_thread():
+        index.train(codes[np.sort(sample)])
+    index.add(codes)
+    return index
+
+
+def _hnsw(codes: np.ndarray) -> Any:
+    index = faiss.IndexBinaryHNSW(codes.shape[1] * 8, HNSW_LINKS)
+    index.hnsw.efConstruction = HNSW_BUILD_CANDIDATES
+    index.hnsw.efSearch = HNSW_SEARCH_CANDIDATES
+    with _one_thread():
+        index.add(codes)
+    return index
+
+
+def _multihash(codes: np.ndarray) -> Any:
+    bits = codes.shape[1] * 8
+    pieces = max(1, round(bits / max(MULTIHASH_MIN_PIECE, math.log2(len(codes)))))
+    index = faiss.IndexBinaryMultiHash(bits, pieces, bits // pieces)
+    index.nflip = MULTIHASH_FLIPS
+    index.add(codes)
+    return index
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """Let FAISS work in one thread, so that neither sums nor insertions change their order."""
+    before = faiss.omp_get_max_threads()
+    faiss.omp_set_num_threads(1)
+    try:
+        yield
+    finally:
+        faiss.omp_set_num_threads(before)
+
+
+def _place(built: Any, metric: Metric, kind: str, device: str) -> SearchIndex:
+    if kind == "flat" and metric == "hamming":
+        built.use_heap = False  # selection by counting: faster, and we order the ties ourselves
+    no_gpu = not hasattr(faiss, "GpuIndexBinaryFlat") or faiss.get_num_gpus() == 0
+    if kind != "flat" or device != "cuda" or no_gpu:
+        return SearchIndex(built, metric, kind)
+    resources = faiss.StandardGpuResources()
+    copy: Any
+    if metric == "hamming":  # index_cpu_to_gpu serves float indexes only
+        copy = faiss.GpuIndexBinaryFlat(resources, built)
+    else:
+        copy = faiss.index_cpu_to_gpu(resources, 0, built)
+    return SearchIndex(built, metric, kind, copy, resources)
+
+
+def indexed_items(index: SearchIndex) -> np.ndarray:
+    """Return what is indexed: packed codes (M, B / 8) uint8, or unit vectors (M, D) float32.
+
+    The vectors are a view of the index's own memory and must not outlive it.
+    """
+    if index.metric == "hamming":
+        return faiss.vector_to_array(index.flat.xb).reshape(index.size, -1)
+    vectors = faiss.rev_swig_ptr(index.flat.get_xb(), index.size * index.flat.d)
+    return vectors.reshape(index.size, -1)
+
+
+def save(index: SearchIndex, path: Path | str) -> None:
+    """Write the index in FAISS's own format, atomically."""
+    write = faiss.write_index_binary if index.metric == "hamming" else faiss.write_index
+    with atomic_path(path) as temporary:
+        write(index.faiss_index, str(temporary))
+
+
+def load(path: Path | str, device: str = "cpu") -> SearchIndex:
+    """Read what :func:`save` wrote; raises InputError where the file is missing or damaged."""
+    path = Path(path)
+    try:
+        with path.open("rb") as stream:
+            magic = stream.read(4)
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror}); run build_index") from None
+    kind = "flat" if magic == VECTOR_MAGIC else BINARY_MAGIC.get(magic)
+    if kind is None:
+        allowed = ", ".join(KINDS)
+        raise InputError(f"{path}: no FAISS index of kind {allowed}; run build_index again")
+    read = faiss.read_index if magic == VECTOR_MAGIC else faiss.read_index_binary
+    try:
+        index = read(str(path))
+    except (RuntimeError, MemoryError):
+        raise InputError(f"{path}: damaged FAISS index; run build_index again") from None
+    return _place(index, "cosine" if magic == VECTOR_MAGIC else "hamming", kind, device)

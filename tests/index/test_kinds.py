@@ -1,0 +1,160 @@
+"""Every kind of index: built, kept in a file, read back."""
+
+import faiss
+import numpy as np
+import pytest
+
+from mmhash.codes import unpack
+from mmhash.errors import InputError
+from mmhash.index.kinds import (
+    KINDS,
+    SearchIndex,
+    build,
+    build_asymmetric,
+    indexed_items,
+    load,
+    save,
+)
+from mmhash.index.search import search_complete
+
+
+def random_codes(seed: int, n: int, bytes_: int = 8) -> np.ndarray:
+    return np.random.default_rng(seed).integers(0, 256, (n, bytes_), dtype=np.uint8)
+
+
+def random_vectors(seed: int, n: int, width: int = 5) -> np.ndarray:
+    return np.random.default_rng(seed).normal(size=(n, width)).astype(np.float32)
+
+
+def saved_bytes(index: SearchIndex, path) -> bytes:
+    save(index, path)
+    return path.read_bytes()
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("n", [1, 9, 700])
+@pytest.mark.parametrize("bytes_", [1, 2, 4, 32])
+def test_a_saved_index_of_codes_comes_back_whole(tmp_path, kind, n, bytes_):
+    codes = random_codes(0, n, bytes_)
+    index = build(codes, kind)
+    save(index, tmp_path / "index.faiss")
+    again = load(tmp_path / "index.faiss")
+    assert (again.size, again.bits, again.metric, again.kind) == (n, 8 * bytes_, "hamming", kind)
+    for one in (index, again):
+        assert np.array_equal(indexed_items(one), codes)
+    before, after = (search_complete(one, codes[:5], min(n, 7)) for one in (index, again))
+    assert np.array_equal(before.lims, after.lims)
+    assert np.array_equal(before.rows, after.rows)
+    assert np.array_equal(before.distances, after.distances)
+
+
+@pytest.mark.parametrize("n", [1, 64, 65])
+def test_equal_codes_survive_the_file(tmp_path, n):
+    # FAISS writes the length of a list of all 2^j items in j bits: it comes back as 0
+    codes = np.zeros((n, 8), dtype=np.uint8)
+    save(build(codes, "multihash"), tmp_path / "index.faiss")
+    found = search_complete(load(tmp_path / "index.faiss"), codes[:1], 1)
+    assert found.rows.tolist() == list(range(n))
+
+
+def test_a_saved_index_of_vectors_comes_back_whole(tmp_path):
+    index = build(random_vectors(0, 50))
+    save(index, tmp_path / "index.faiss")
+    again = load(tmp_path / "index.faiss")
+    assert (again.size, again.bits, again.metric, again.kind) == (50, 0, "cosine", "flat")
+    assert np.array_equal(indexed_items(again), indexed_items(index))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_building_twice_gives_the_same_bytes_whatever_the_number_of_threads(tmp_path, kind):
+    codes = random_codes(0, 3000)
+    before = faiss.omp_get_max_threads()
+    try:
+        files = []
+        for threads in (1, 2, 2):
+            faiss.omp_set_num_threads(threads)
+            files.append(saved_bytes(build(codes, kind), tmp_path / "index.faiss"))
+            assert faiss.omp_get_max_threads() == threads
+    finally:
+        faiss.omp_set_num_threads(before)
+    assert len(set(files)) == 1
+    assert saved_bytes(build(codes[::-1], kind), tmp_path / "index.faiss") != files[0]
+
+
+def test_parameters_follow_size_and_code_length():
+    large = build(random_codes(0, 6000), "ivf").faiss_index
+    assert (large.nlist, large.nprobe) == (128, 64)  # 150 cells would have 40 items each
+    assert build(random_codes(0, 79), "ivf").faiss_index.nlist == 1
+    graph = build(random_codes(0, 50), "hnsw").faiss_index.hnsw
+    assert (graph.efConstruction, graph.efSearch) == (64, 128)
+    for n, bytes_, pieces, width in ((6000, 8, 5, 12), (6000, 2, 1, 16), (9, 8, 8, 8)):
+        tables = build(random_codes(0, n, bytes_), "multihash").faiss_index
+        assert (tables.nhash, tables.b, tables.nflip) == (pieces, width, 2)
+
+
+def test_search_parameters_are_kept_in_the_file(tmp_path):
+    for kind, read in (
+        ("ivf", lambda index: index.nprobe),
+        ("hnsw", lambda index: index.hnsw.efSearch),
+        ("multihash", lambda index: index.nflip),
+    ):
+        index = build(random_codes(0, 6000), kind)
+        save(index, tmp_path / "index.faiss")
+        assert read(load(tmp_path / "index.faiss").faiss_index) == read(index.faiss_index)
+
+
+def test_multihash_finds_all_within_the_radius_that_the_pieces_guarantee():
+    codes, queries = random_codes(0, 3000, 4), random_codes(1, 40, 4)
+    tables = build(codes, "multihash").faiss_index
+    radius = 3 * tables.nhash - 1
+    distances = (unpack(queries)[:, None] != unpack(codes)).sum(axis=2)
+    lims, _, _ = tables.range_search(queries, radius + 1)
+    assert (distances <= radius).sum() > 40
+    assert np.array_equal(np.diff(lims.astype(int)), (distances <= radius).sum(axis=1))
+
+
+@pytest.mark.parametrize("kind", [*KINDS, "vectors"])
+@pytest.mark.parametrize("cut", [0, 3, 4, 20, 40, 200, -500, -1])
+def test_a_truncated_index_is_named(tmp_path, kind, cut):
+    path = tmp_path / "index.faiss"
+    if kind == "vectors":
+        save(build(random_vectors(0, 50)), path)
+    else:
+        save(build(random_codes(0, 300), kind), path)
+    path.write_bytes(path.read_bytes()[:cut])
+    with pytest.raises(InputError, match=r"index\.faiss.*build_index"):
+        load(path)
+
+
+def test_another_file_or_none_is_named(tmp_path):
+    with pytest.raises(InputError, match="cannot be read"):
+        load(tmp_path / "none.faiss")
+    (tmp_path / "text.faiss").write_text("not an index at all")
+    with pytest.raises(InputError, match="no FAISS index of kind flat, ivf, hnsw, multihash"):
+        load(tmp_path / "text.faiss")
+    other = faiss.IndexPQ(8, 2, 4)
+    faiss.write_index(other, str(tmp_path / "other.faiss"))
+    with pytest.raises(InputError, match="no FAISS index of kind"):
+        load(tmp_path / "other.faiss")
+
+
+def test_what_cannot_be_indexed_is_one_clear_line():
+    with pytest.raises(InputError, match=r"index\.kind is 'tree'"):
+        build(random_codes(0, 9), kind="tree")
+    with pytest.raises(InputError, match="nothing to index"):
+        build(random_codes(0, 0))
+    broken = random_vectors(0, 4)
+    broken[1, 1] = np.nan
+    with pytest.raises(InputError, match="NaN"):
+        build(broken)
+    for kind in ("ivf", "hnsw", "multihash"):
+        with pytest.raises(InputError, match=r"real vectors.*set index\.kind=flat"):
+            build(random_vectors(0, 9), kind)
+
+
+def test_index_properties():
+    assert build(random_codes(0, 9, 4)).bits == 32
+    assert build(random_vectors(0, 9)).bits == 0
+    asymmetric = build_asymmetric(random_codes(0, 9, 4))
+    assert (asymmetric.bits, asymmetric.metric, asymmetric.faiss_index.d) == (0, "asymmetric", 32)
+    assert isinstance(build(random_codes(0, 9), device="cuda"), SearchIndex)
