@@ -95,7 +95,7 @@ def _wandb(name: str, config: Mapping[str, Any]) -> Iterator[Log]:
 
     folder = _folder("wandb", name)
     users = wandb.setup().settings
-    mode = users.mode if "mode" in users.model_fields_set else "offline"
+    mode: Any = users.mode if "mode" in users.model_fields_set else "offline"
     if mode in ("offline", "dryrun"):  # two names of the same
         shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True, exist_ok=True)

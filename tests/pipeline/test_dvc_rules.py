@@ -1,8 +1,9 @@
 """The rules of DVC that break silently: properties of dvc.yaml and of the imports of the stages."""
 
 import ast
-from functools import cache
+import importlib.util
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pytest
@@ -21,60 +22,18 @@ STAGES = [
     "evaluate",
     "plot",
 ]
-# The schema only validates; leaving it out keeps a new key from re-running the world.
-NOT_A_DEPENDENCY = {"src/mmhash/params.py"}
+
+
+def code_deps() -> ModuleType:
+    """The script that writes the code dependencies, as a module."""
+    spec = importlib.util.spec_from_file_location("code_deps", ROOT / "scripts" / "code_deps.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
 
 
 def pipeline() -> dict[str, Any]:
     return YAML(typ="safe", pure=True).load((ROOT / "dvc.yaml").read_text(encoding="utf-8"))
-
-
-def module_file(name: str) -> Path | None:
-    """The source file of module ``name`` of this project, or None for other packages."""
-    base = (ROOT / "stages" if name == "_checkout" else ROOT / "src").joinpath(*name.split("."))
-    for candidate in (base.with_suffix(".py"), base / "__init__.py"):
-        if candidate.is_file():
-            return candidate
-    return None
-
-
-@cache
-def imported_files(source: Path) -> frozenset[Path]:
-    """Every project file that ``source`` imports, directly or not, lazily or not."""
-    found: set[Path] = set()
-    queue = [source]
-    while queue:
-        for node in ast.walk(ast.parse(queue.pop().read_text(encoding="utf-8"))):
-            names: list[str] = []
-            if isinstance(node, ast.Import):
-                names = [alias.name for alias in node.names]
-            elif isinstance(node, ast.ImportFrom) and node.module:
-                assert node.level == 0, "absolute imports only"
-                names = [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
-            for name in names:
-                parts = name.split(".")
-                for end in range(1, len(parts) + 1):  # importing a.b.c runs a, a.b and a.b.c
-                    file = module_file(".".join(parts[:end]))
-                    if file is not None and file not in found:
-                        found.add(file)
-                        queue.append(file)
-    return frozenset(found)
-
-
-def code_of_stage(stage: str) -> set[str]:
-    script = ROOT / "stages" / f"{stage}.py"
-    files = {script, *imported_files(script)}
-    # An __init__ that holds a docstring alone cannot change a result.
-    with_code = {file for file in files if file.name != "__init__.py" or has_code(file)}
-    names = {file.relative_to(ROOT).as_posix() for file in with_code}
-    return names if stage == "check_params" else names - NOT_A_DEPENDENCY
-
-
-def has_code(file: Path) -> bool:
-    body = ast.parse(file.read_text(encoding="utf-8")).body
-    return any(
-        not (isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)) for node in body
-    )
 
 
 def test_the_stages_stand_in_order() -> None:
@@ -84,7 +43,7 @@ def test_the_stages_stand_in_order() -> None:
 @pytest.mark.parametrize("stage", STAGES)
 def test_the_code_deps_of_a_stage_equal_its_real_imports(stage: str) -> None:
     deps = {dep for dep in pipeline()["stages"][stage]["deps"] if dep.endswith(".py")}
-    assert deps == code_of_stage(stage)
+    assert deps == code_deps().code_of_stage(stage), "run python scripts/code_deps.py"
 
 
 @pytest.mark.parametrize("stage", STAGES)
