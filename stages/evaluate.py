@@ -14,7 +14,7 @@ from mmhash.evaluation import (
     evaluate_retrieval,
     score_split,
 )
-from mmhash.features import load_features
+from mmhash.features import encoded_for, load_features
 from mmhash.files import read_npy, write_json, write_npy, write_table
 from mmhash.index import load
 from mmhash.models.weights import load_tagger
@@ -29,7 +29,8 @@ def main() -> None:
     params = load_params()
     knn = params.knn
     with measured("evaluate", params.profile.vram_alert_gb) as cost:
-        dataset = load_features(Path("features"), Path("data"), Path("data/prototypes.npy"))
+        features, prototypes = encoded_for(Path("model"))
+        dataset = load_features(features, Path("data"), prototypes)
         tagger, hash_scale = load_tagger(Path("model"))
         device = choose_device(params.profile.device)
         retriever = Retriever(

@@ -1,5 +1,11 @@
 """From the blocks of ``params.yaml`` to the settings that the library's functions take."""
 
+from pathlib import Path
+
+import torch
+
+from mmhash.features import Dataset
+from mmhash.files import digest, sha256_file
 from mmhash.losses.total import LossWeights
 from mmhash.models.config import (
     AlignConfig,
@@ -9,6 +15,7 @@ from mmhash.models.config import (
     ModelConfig,
 )
 from mmhash.params import Params
+from mmhash.training.end_to_end import EndToEnd
 from mmhash.training.settings import TrainSettings
 
 
@@ -36,3 +43,24 @@ def loss_weights(params: Params) -> LossWeights:
 def train_settings(params: Params) -> TrainSettings:
     """Return the ``train`` block."""
     return TrainSettings(**params.train.model_dump())
+
+
+def learning_towers(params: Params, dataset: Dataset, device: torch.device) -> EndToEnd | None:
+    """Return the towers that learn with the tagger, or None with ``encoder.unfreeze`` none.
+
+    See :func:`mmhash.unfreezing.towers_in_training`.
+    """
+    if params.encoder.unfreeze == "none":
+        return None
+    from mmhash.unfreezing import towers_in_training  # loads transformers, which takes seconds
+
+    return towers_in_training(params, dataset, device)
+
+
+def training_inputs(paths: list[Path], towers: EndToEnd | None) -> dict[str, str]:
+    """Return the digests of all that a training reads, by name: files, and towers that learn."""
+    found = {path.as_posix(): sha256_file(path) for path in paths}
+    if towers is not None:
+        found["data/manifest.json"] = sha256_file("data/manifest.json")  # of the pictures
+        found["towers"] = digest(towers.described())
+    return found

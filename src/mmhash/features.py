@@ -15,6 +15,7 @@ from mmhash.data.coco import label_matrix
 from mmhash.data.karpathy import training_rows
 from mmhash.errors import InputError
 from mmhash.files import read_json, read_npy, read_table
+from mmhash.models.weights import tuned_towers
 from mmhash.training.batches import Features
 
 
@@ -45,6 +46,21 @@ class Dataset:
     def database_rows(self) -> np.ndarray:
         """Return the rows that are searched: train, restval and database-only rows, ascending."""
         return np.union1d(self.training_rows(), self.rows("database"))
+
+
+def encoded_for(
+    model: Path,
+    features: Path = Path("features"),
+    prototypes: Path = Path("data/prototypes.npy"),
+) -> tuple[Path, Path]:
+    """Return the folder of features and the file of class vectors that belong to ``model``.
+
+    A model whose towers learnt brings its own: theirs are other vectors than those of the frozen
+    towers, which ``extract_features`` and ``encode_classes`` have written.
+    """
+    if tuned_towers(model) is None:
+        return features, prototypes
+    return model / "features", model / "prototypes.npy"
 
 
 def load_features(features: Path, data: Path, prototypes: Path | None = None) -> Dataset:
