@@ -70,8 +70,9 @@ def resized_positions(positions: Tensor, shapes: Tensor, max_length: int) -> Ten
 def _resizing(source: int, target: int, device: torch.device) -> Tensor:
     """Return the matrix (target, source) that resizes one axis."""
     with torch.no_grad():
-        columns = torch.eye(source)[None, :, :, None]
+        # Channel c holds 1 in row c, in two equal columns: PyTorch 2.13 resizes a single one wrongly.
+        rows = torch.eye(source)[None, :, :, None].repeat(1, 1, 1, 2)
         resized = F.interpolate(
-            columns, size=(target, 1), mode="bilinear", align_corners=False, antialias=True
+            rows, size=(target, 2), mode="bilinear", align_corners=False, antialias=True
         )
         return resized[0, :, :, 0].T.contiguous().to(device)
