@@ -99,5 +99,5 @@ def test_a_full_disk_is_said_before_decoding(
     monkeypatch.setattr(
         "mmhash.encoders.pictures.shutil.disk_usage", lambda _: type("", (), {"free": 1000})
     )
-    with pytest.raises(InputError, match="has 0.0 GB free; free some space"):
+    with pytest.raises(InputError, match=r"has 0\.0 GB free; free some space"):
         decode_once(*dataset, towers.pixels, tmp_path)

@@ -70,7 +70,8 @@ def resized_positions(positions: Tensor, shapes: Tensor, max_length: int) -> Ten
 def _resizing(source: int, target: int, device: torch.device) -> Tensor:
     """Return the matrix (target, source) that resizes one axis."""
     with torch.no_grad():
-        # Channel c holds 1 in row c, in two equal columns: PyTorch 2.13 resizes a single one wrongly.
+        # Channel c holds 1 in row c, in two equal columns: a single one is resized wrongly
+        # (PyTorch 2.13, whose choice of the memory format such a shape confuses).
         rows = torch.eye(source)[None, :, :, None].repeat(1, 1, 1, 2)
         resized = F.interpolate(
             rows, size=(target, 2), mode="bilinear", align_corners=False, antialias=True
