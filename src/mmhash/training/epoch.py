@@ -252,8 +252,10 @@ class Run:
         )
 
     def _advice(self) -> str:
+        learning = len(self.optimizer.param_groups) > 1
+        towers = f", train.lr_towers (now {self.settings.lr_towers:g})" if learning else ""
         return (
-            f"lower train.lr (now {self.settings.lr:g}), lengthen train.warmup_ratio (now "
+            f"lower train.lr (now {self.settings.lr:g}){towers}, lengthen train.warmup_ratio (now "
             f"{self.settings.warmup_ratio:g}) or lower loss.hash_weight (now "
             f"{self.weights.hash_weight:g}); the last good epoch is kept"
         )
