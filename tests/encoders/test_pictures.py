@@ -33,7 +33,7 @@ def test_the_number_of_workers_changes_no_byte(towers: Towers, dataset, tmp_path
     for workers in (0, 2):
         folder = tmp_path / str(workers)
         decode_once(images, dataset[1], towers.pixels, folder, workers=workers)
-        found.append({path.name: path.read_bytes() for path in folder.iterdir()})
+        found.append({path.name: path.read_bytes() for path in folder.glob("*.npy")})
     assert found[0] == found[1]
     assert len(found[0]) == 2
 
@@ -43,7 +43,7 @@ def test_it_decodes_once_and_again_for_other_pixels_and_keeps_one_file(
 ) -> None:
     images, locate = dataset
     first = decode_once(images, locate, towers.pixels, tmp_path)
-    before = set(tmp_path.iterdir())
+    before = set(tmp_path.glob("*.npy"))
 
     def fails(*arguments):
         raise AssertionError("decoded twice")
@@ -58,7 +58,7 @@ def test_it_decodes_once_and_again_for_other_pixels_and_keeps_one_file(
     for change in ({"settings": sharper}, {"raw": "x"}, {"images": images.slice(1)}):
         asked = {"images": images, "locate": locate, "settings": towers.pixels, **change}
         decode_once(folder=tmp_path, **asked)
-        after = set(tmp_path.iterdir())
+        after = set(tmp_path.glob("*.npy"))
         assert len(after) == 2
         assert not after & before
         before = after
@@ -70,6 +70,9 @@ def test_it_decodes_once_and_again_for_other_pixels_and_keeps_one_file(
 def test_a_kill_while_decoding_leaves_nothing_that_looks_finished(
     towers: Towers, dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    left = tmp_path / ".half.npy"
+    left.write_bytes(b"by a kill -9")
+
     def dies(*arguments):
         raise KeyboardInterrupt
 
@@ -77,7 +80,7 @@ def test_a_kill_while_decoding_leaves_nothing_that_looks_finished(
         patch.setattr("mmhash.encoders.pictures.write_npy", dies)
         with pytest.raises(KeyboardInterrupt):
             decode_once(*dataset, towers.pixels, tmp_path)
-    assert not list(tmp_path.iterdir())
+    assert not list(tmp_path.glob("*.npy"))
     assert len(decode_once(*dataset, towers.pixels, tmp_path)) == 10
 
 
@@ -90,7 +93,7 @@ def test_pictures_that_cannot_be_read_are_all_named(
     broken = images.set_column(2, "file_name", pa.array(names))
     with pytest.raises(InputError, match=r"2 of 10 .*gone\.jpg .*away\.jpg .*on_bad_image"):
         decode_once(broken, locate, towers.pixels, tmp_path)
-    assert not list(tmp_path.iterdir())
+    assert not list(tmp_path.glob("*.npy"))
 
 
 def test_a_full_disk_is_said_before_decoding(

@@ -5,7 +5,7 @@ than reading the pixels back, so for training it is done once, into a file that 
 123,287 pictures of 256 × 256 are 24 GB, which no memory has to hold.
 """
 
-import logging
+import fcntl
 import math
 import os
 import shutil
@@ -25,8 +25,6 @@ from mmhash.encoders.pixels import Pictures, PixelSettings, decode, empty_pictur
 from mmhash.errors import InputError
 from mmhash.files import atomic_path, digest, read_npy, write_npy
 from mmhash.progress import track
-
-logger = logging.getLogger("mmhash")
 
 CHUNK = 32  # pictures that a worker decodes at a time; bounds the memory of the queue
 GB = 1e9
@@ -138,20 +136,23 @@ def decode_once(
     code = Path(pixels.__file__).read_bytes()
     key = digest(names, looks, raw, PIL.__version__, code)
     path = folder / f"{key[:32]}.npy"
-    if not path.is_file():
-        folder.mkdir(parents=True, exist_ok=True)
-        for old in folder.glob("*.npy"):
-            old.unlink(missing_ok=True)
-        chunks = decoded(
-            images,
-            locate,
-            [(0, images.num_rows)],
-            settings,
-            workers=workers,
-            prefetch_factor=prefetch_factor,
-        )
-        _write(path, chunks, images, settings)
-    return PictureFile(path)
+    folder.mkdir(parents=True, exist_ok=True)
+    # A second run waits for the pictures that the first one decodes.
+    with (folder / "lock").open("w", encoding="utf-8") as lock:
+        fcntl.lockf(lock, fcntl.LOCK_EX)
+        if not path.is_file():
+            for old in folder.glob("*.npy"):  # what a kill left half written, too
+                old.unlink()
+            chunks = decoded(
+                images,
+                locate,
+                [(0, images.num_rows)],
+                settings,
+                workers=workers,
+                prefetch_factor=prefetch_factor,
+            )
+            _write(path, chunks, images, settings)
+        return PictureFile(path)
 
 
 def _grids_path(path: Path) -> Path:
