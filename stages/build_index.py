@@ -10,7 +10,7 @@ from mmhash.codes import binarise, pack
 from mmhash.cost import measured
 from mmhash.encoders.device import choose_device
 from mmhash.errors import exit_code
-from mmhash.features import load_features
+from mmhash.features import features_for, load_features
 from mmhash.files import sha256_file, write_json, write_npy
 from mmhash.index.kinds import build, save
 from mmhash.metrics.codes import code_metrics
@@ -25,7 +25,7 @@ def main() -> None:
     """Write ``index/`` and ``metrics/index.json``."""
     params = load_params()
     with measured("build_index", params.profile.vram_alert_gb) as cost:
-        dataset = load_features(Path("features"), Path("data"))
+        dataset = load_features(features_for(Path("model")), Path("data"))
         tagger, hash_scale = load_tagger(Path("model"))
         device = choose_device(params.profile.device)
         rows, captions = dataset.database_rows(), params.index.captions

@@ -16,7 +16,7 @@ from mmhash.evaluation import (
     search_cost,
     with_hybrid,
 )
-from mmhash.features import load_features
+from mmhash.experiment import evaluated_dataset
 from mmhash.files import write_json, write_npy, write_table
 from mmhash.models.weights import load_tagger
 from mmhash.params import load_params
@@ -30,9 +30,9 @@ def main() -> None:
     params = load_params()
     knn = params.knn
     with measured("evaluate", params.profile.vram_alert_gb) as cost:
-        dataset = load_features(Path("features"), Path("data"), Path("data/prototypes.npy"))
-        tagger, hash_scale = load_tagger(Path("model"))
         device = choose_device(params.profile.device)
+        dataset = evaluated_dataset(params, Path("model"), device)
+        tagger, hash_scale = load_tagger(Path("model"))
         retriever = open_retriever(knn, Path("index"), device.type)
         splits = {
             split: score_split(split, dataset, tagger, hash_scale, retriever, device)

@@ -1,4 +1,4 @@
-"""train: fusion, hash layer and classifier on the stored features."""
+"""train: fusion, hash layer and classifier on the stored features, or with the towers."""
 
 import shutil
 import sys
@@ -10,9 +10,16 @@ from dvclive import Live
 from mmhash.cost import measured
 from mmhash.encoders.device import choose_device
 from mmhash.errors import exit_code
-from mmhash.experiment import loss_weights, model_config, run_name, train_settings
+from mmhash.experiment import (
+    learning_towers,
+    loss_weights,
+    model_config,
+    run_name,
+    train_settings,
+    training_inputs,
+)
 from mmhash.features import load_features
-from mmhash.files import cache_dir, sha256_file, write_json
+from mmhash.files import cache_dir, write_json
 from mmhash.params import load_params
 from mmhash.tracking import trackers
 from mmhash.training.checkpoint import training_key, write_untrained
@@ -44,7 +51,8 @@ def main() -> None:
             return
         weights, settings = loss_weights(params), train_settings(params)
         device = choose_device(params.profile.device)
-        checksums = {path.as_posix(): sha256_file(path) for path in INPUTS}
+        towers = learning_towers(params, dataset, device)
+        checksums = training_inputs(INPUTS, towers)
 
         def log(row: dict[str, float]) -> None:
             if row["epoch"] == 0:  # also after memory ran out, when the training starts over
@@ -67,6 +75,7 @@ def main() -> None:
             cache=cache_dir("train", training_key(model, weights, settings, checksums, device)),
             out=Path("model"),
             on_epoch=log,
+            towers=towers,
         )
         write_json("metrics/train.json", summary.to_dict())
 

@@ -21,7 +21,7 @@ FLOORS = [
     ["models"],
     ["losses"],
     ["training"],
-    ["features", "experiment"],
+    ["features", "experiment", "unfreezing"],
     ["heads"],
     ["evaluation"],
     ["plots"],

@@ -1,8 +1,13 @@
 """From the blocks of ``params.yaml`` to the settings that the library's functions take."""
 
 import os
+from dataclasses import replace
+from pathlib import Path
 
-from mmhash.files import digest
+import torch
+
+from mmhash.features import Dataset, features_for, load_features
+from mmhash.files import digest, sha256_file
 from mmhash.losses.total import LossWeights
 from mmhash.models.config import (
     AlignConfig,
@@ -11,7 +16,9 @@ from mmhash.models.config import (
     HashConfig,
     ModelConfig,
 )
+from mmhash.models.weights import tuned_towers
 from mmhash.params import Params
+from mmhash.training.end_to_end import EndToEnd
 from mmhash.training.settings import TrainSettings
 
 
@@ -57,3 +64,38 @@ def run_name(params: Params) -> str:
     )
     key = digest(params.run.dataset, params.dataset.model_dump(), decisive)[:8]
     return f"{os.environ.get('DVC_EXP_NAME') or f'{params.run.dataset}-{model}'}-{key}"
+
+
+def learning_towers(params: Params, dataset: Dataset, device: torch.device) -> EndToEnd | None:
+    """Return the towers that learn with the tagger, or None with ``encoder.unfreeze`` none.
+
+    See :func:`mmhash.unfreezing.towers_in_training`.
+    """
+    if params.encoder.unfreeze == "none":
+        return None
+    from mmhash.unfreezing import towers_in_training  # loads transformers, which takes seconds
+
+    return towers_in_training(params, dataset, device)
+
+
+def evaluated_dataset(params: Params, model: Path, device: torch.device) -> Dataset:
+    """Return the data as ``model`` sees them, with the class vectors for zero-shot.
+
+    Where towers learnt, image and class vectors are theirs: the class names are encoded here with
+    ``zeroshot.prompts``, so that another prompt trains nothing again.
+    """
+    dataset = load_features(features_for(model), Path("data"), Path("data/prototypes.npy"))
+    if tuned_towers(model) is None:
+        return dataset
+    from mmhash.unfreezing import class_vectors  # loads transformers, which takes seconds
+
+    return replace(dataset, prototypes=class_vectors(params, model, dataset.categories, device))
+
+
+def training_inputs(paths: list[Path], towers: EndToEnd | None) -> dict[str, str]:
+    """Return the digests of all that a training reads, by name: files, and towers that learn."""
+    found = {path.as_posix(): sha256_file(path) for path in paths}
+    if towers is not None:
+        found["data/manifest.json"] = sha256_file("data/manifest.json")  # of the pictures
+        found["towers"] = digest(towers.described())
+    return found

@@ -15,6 +15,7 @@ from mmhash.data.coco import label_matrix
 from mmhash.data.karpathy import training_rows
 from mmhash.errors import InputError
 from mmhash.files import read_json, read_npy, read_table
+from mmhash.models.weights import tuned_towers
 from mmhash.training.batches import Features
 
 
@@ -45,6 +46,15 @@ class Dataset:
     def database_rows(self) -> np.ndarray:
         """Return the rows that are searched: train, restval and database-only rows, ascending."""
         return np.union1d(self.training_rows(), self.rows("database"))
+
+
+def features_for(model: Path, features: Path = Path("features")) -> Path:
+    """Return the folder of the vectors that ``model`` takes.
+
+    A model whose towers learnt brings its own: theirs are other vectors than those of the frozen
+    towers, which ``extract_features`` has written.
+    """
+    return features if tuned_towers(model) is None else model / "features"
 
 
 def load_features(features: Path, data: Path, prototypes: Path | None = None) -> Dataset:

@@ -8,9 +8,12 @@ from transformers import SiglipModel
 from mmhash.cli.checkpoint import check_checkpoint
 from mmhash.cli.doctor import examine
 from mmhash.cli.estimates import extraction_seconds, training_memory, training_seconds
+from mmhash.cli.tower_estimates import TowerLoad
+from mmhash.encoders.checkpoint import load_checkpoint
 from mmhash.experiment import loss_weights, model_config, train_settings
 from mmhash.models.tagger import Tagger
 from mmhash.params import Params, load_params
+from mmhash.training.settings import Precision
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -63,6 +66,47 @@ def test_a_checkpoint_without_weights_fails(
     (checkout / "encoders/tiny-siglip/model.safetensors").unlink()
     assert not examine(timing=False)
     assert "holds no weights -> put model.safetensors there" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("kind", ["tiny-siglip", "tiny-siglip-naflex"])
+@pytest.mark.parametrize(("which", "shown"), [("all", "both whole"), ("last_n", "the last 2")])
+def test_towers_that_learn_are_named_with_their_memory(
+    checkout: Path, capsys: pytest.CaptureFixture[str], which: str, shown: str, kind: str
+) -> None:
+    assert examine(timing=False)
+    frozen = capsys.readouterr().out
+    assert "towers: frozen" in frozen
+    assert "their moments" not in frozen
+    set_value(checkout, "unfreeze: none", f"unfreeze: {which}")
+    set_value(checkout, "encoders/tiny-siglip ", f"encoders/{kind} ")
+    assert examine(timing=False)
+    lines = capsys.readouterr().out
+    assert f"towers: {shown}" in lines
+    assert "learn, train.lr_towers 1e-05, gradient checkpointing off" in lines
+    assert "constant without gradient" not in lines
+    assert "their moments" in lines
+
+
+def test_the_memory_of_towers_follows_from_what_learns_and_what_is_kept() -> None:
+    settings = train_settings(load_params(ROOT / "params.yaml"))
+    device = torch.device("cpu")
+
+    def load(which: str, checkpointing: bool = False) -> TowerLoad:
+        towers = load_checkpoint(str(ROOT / "encoders" / "tiny-siglip"), None, device)
+        return TowerLoad(towers, which, 1, checkpointing, Precision(None, False, None))
+
+    whole, last, again = load("all"), load("last_n"), load("all", checkpointing=True)
+    whole_parts, last_parts = whole.memory(settings), last.memory(settings)
+    model = load_checkpoint(str(ROOT / "encoders" / "tiny-siglip"), None, device).model
+    count = sum(p.numel() for p in model.parameters())
+    assert whole_parts["towers"] == last_parts["towers"] == 4 * count
+    assert whole_parts["their gradients"] == 4 * (count - 2)  # all but scale and bias of the loss
+    assert 0 < last_parts["their moments"] < whole_parts["their moments"]
+    assert last.activation_bytes() < whole.activation_bytes()
+    assert again.activation_bytes() < whole.activation_bytes()
+    # One layer keeps more than its input, attention and hidden values: 64 patches of 128 floats.
+    assert whole.activation_bytes() > 3 * 64 * (2 * 128 + 256) * 4
+    assert whole.seconds(100, 10, settings) > 0
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="a CUDA device is present")

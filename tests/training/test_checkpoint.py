@@ -44,7 +44,7 @@ def test_state_comes_back_exactly(tmp_path):
     model, optimizer = small_run()
     progress = save(tmp_path, [0.1, 1 / 3], model, optimizer)
     fresh, fresh_optimizer = small_run(steps=0)
-    loaded, scaler = load_state(tmp_path, fresh, fresh_optimizer)
+    loaded, scaler = load_state(tmp_path, fresh.state_dict(), fresh_optimizer)
     assert loaded == progress
     assert scaler == {"scale": 2.0}
     assert torch.equal(fresh.weight, model.weight)
@@ -75,14 +75,15 @@ def test_damaged_state_starts_over_and_says_so(tmp_path, damaged, caplog):
     path.write_bytes(path.read_bytes()[:-7])
     fresh, fresh_optimizer = small_run(steps=0)
     before = fresh.weight.clone()
-    progress, _ = load_state(tmp_path, fresh, fresh_optimizer)
+    progress, _ = load_state(tmp_path, fresh.state_dict(), fresh_optimizer)
     assert progress.epochs == 0
     assert torch.equal(fresh.weight, before)
     assert "damaged" in caplog.text
 
 
 def test_no_state_is_no_progress(tmp_path):
-    assert load_state(tmp_path / "none", *small_run()) == (Progress(), {})
+    model, optimizer = small_run()
+    assert load_state(tmp_path / "none", model.state_dict(), optimizer) == (Progress(), {})
 
 
 def test_the_key_changes_with_everything_that_changes_the_result():

@@ -17,6 +17,7 @@ from mmhash.cli.estimates import (
     training_seconds,
 )
 from mmhash.cli.report import Finding, show
+from mmhash.cli.tower_estimates import TowerLoad
 from mmhash.data.coco import image_path
 from mmhash.data.source import ensure_raw
 from mmhash.encoders.checkpoint import load_checkpoint
@@ -27,6 +28,7 @@ from mmhash.experiment import loss_weights, model_config, train_settings
 from mmhash.files import dvc_root, read_json, read_npy, read_table
 from mmhash.models.tagger import Tagger
 from mmhash.params import Params, load_params
+from mmhash.training.settings import training_precision
 
 GB = 1e9
 # Images, val rows, captions an image, classes and widths before anything has been extracted.
@@ -65,9 +67,14 @@ def _findings(params: Params, timing: bool) -> Iterator[Finding]:
     yield _batch(params)
     yield _amp(params, device)
     yield _towers(params)
-    yield from _memory(params, device, size)
+    try:
+        towers = _learning(params, device)
+    except InputError as error:
+        yield Finding("warn", "memory", "not known without the checkpoint", str(error))
+        return
+    yield from _memory(params, device, size, towers)
     if timing and dataset.status != "fail":
-        yield _training_time(params, device, size)
+        yield _training_time(params, device, size, towers)
         if params.run.dataset != "features":
             yield _extraction_time(params, device, size)
 
@@ -214,6 +221,12 @@ def _amp(params: Params, device: torch.device) -> Finding:
 
 
 def _towers(params: Params) -> Finding:
+    if params.encoder.unfreeze != "none":
+        last = f"the last {params.encoder.last_n} layers of each"
+        part = "both whole" if params.encoder.unfreeze == "all" else last
+        kept = "on" if params.profile.gradient_checkpointing else "off"
+        rate = f"train.lr_towers {params.train.lr_towers:g}"
+        return Finding("ok", "towers", f"{part} learn, {rate}, gradient checkpointing {kept}")
     if params.model.name == "full" and not params.align.projection and params.loss.cosine_weight:
         return Finding(
             "ok",
@@ -224,7 +237,23 @@ def _towers(params: Params) -> Finding:
     return Finding("ok", "towers", "frozen")
 
 
-def _memory(params: Params, device: torch.device, size: dict[str, float]) -> Iterator[Finding]:
+def _learning(params: Params, device: torch.device) -> TowerLoad | None:
+    """Return the towers that learn, or None with frozen ones."""
+    source = params.dataset.encoder
+    if params.encoder.unfreeze == "none" or source is None:
+        return None
+    return TowerLoad(
+        load_checkpoint(source.checkpoint, source.revision, device, source.max_num_patches),
+        params.encoder.unfreeze,
+        params.encoder.last_n,
+        params.profile.gradient_checkpointing,
+        training_precision(train_settings(params), device),
+    )
+
+
+def _memory(
+    params: Params, device: torch.device, size: dict[str, float], towers: TowerLoad | None
+) -> Iterator[Finding]:
     model = model_config(
         params, int(size["image_width"]), int(size["text_width"]), int(size["classes"])
     )
@@ -232,6 +261,9 @@ def _memory(params: Params, device: torch.device, size: dict[str, float]) -> Ite
     parts = training_memory(
         model, parameters, train_settings(params), int(size["images"]), round(size["captions"])
     )
+    if towers is not None:
+        del parts["features"]  # nothing stored is read
+        parts |= towers.memory(train_settings(params))
     total = sum(parts.values())
     shown = ", ".join(f"{name} {value / GB:.3f}" for name, value in parts.items())
     if device.type == "cuda":
@@ -250,7 +282,9 @@ def _duration(seconds: float) -> str:
     return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
 
 
-def _training_time(params: Params, device: torch.device, size: dict[str, float]) -> Finding:
+def _training_time(
+    params: Params, device: torch.device, size: dict[str, float], towers: TowerLoad | None
+) -> Finding:
     model = model_config(
         params, int(size["image_width"]), int(size["text_width"]), int(size["classes"])
     )
@@ -258,6 +292,8 @@ def _training_time(params: Params, device: torch.device, size: dict[str, float])
     seconds = training_seconds(
         int(size["train"]), int(size["val"]), model, loss_weights(params), settings, device
     )
+    if towers is not None:
+        seconds += towers.seconds(int(size["train"]), int(size["val"]), settings)
     seen = f"about {_duration(seconds)} for {settings.num_epochs} epochs (measured on a slice)"
     return Finding("ok", "training time", f"{seen}; early stopping may end sooner")
 

@@ -59,7 +59,7 @@ def training_seconds(
         with torch.random.fork_rng(devices=[]):
             run = Run(data, model, weights, settings, precision, device)
             run.epoch(0)
-            return _median_seconds(lambda: run.epoch(0), device)
+            return median_seconds(lambda: run.epoch(0), device)
 
     short = min(steps, SLICE_STEPS)
     if steps <= 2 * SLICE_STEPS:
@@ -69,7 +69,8 @@ def training_seconds(
     return settings.num_epochs * (once + (steps - short) * per_step)
 
 
-def _median_seconds(work: Callable[[], object], device: torch.device) -> float:
+def median_seconds(work: Callable[[], object], device: torch.device) -> float:
+    """Return the median time of a few runs of ``work``, waiting for the device."""
     readings = []
     for _ in range(REPEATS):
         start = time.perf_counter()

@@ -1,1 +1,1 @@
-"""Frozen SigLIP and SigLIP 2 towers: pictures and captions in, pooled unnormalised vectors out."""
+"""SigLIP and SigLIP 2 towers: pictures and captions in, pooled unnormalised vectors out."""

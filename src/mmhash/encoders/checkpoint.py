@@ -1,7 +1,7 @@
-"""A SigLIP checkpoint as two frozen towers: the class from its config, the weights complete."""
+"""A SigLIP checkpoint as two towers: the class from its config, the weights complete."""
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -38,13 +38,16 @@ _FILES = (
 
 @dataclass(frozen=True, eq=False)
 class Towers:
-    """Two frozen towers that map pictures and texts to pooled vectors, NOT of unit length."""
+    """Two towers that map pictures and texts to pooled vectors, NOT of unit length.
+
+    They are frozen unless :func:`mmhash.encoders.unfreeze.unfreeze` has let a part of them learn.
+    """
 
     model: nn.Module
     tokenizer: Any
     checkpoint: str  # as the user named it
     revision: str | None  # commit of a hub checkpoint, None for a folder
-    fingerprint: str  # over the bytes of the checkpoint's files
+    fingerprint: str  # over the bytes of the checkpoint's files, and of tuned weights
     model_type: str  # siglip | siglip2
     width_image: int
     width_text: int
@@ -64,8 +67,7 @@ class Towers:
         low = self.precision != torch.float32
         return torch.autocast(self.device.type, dtype=self.precision if low else None, enabled=low)
 
-    @torch.inference_mode()
-    def encode_images(self, pictures: Pictures) -> torch.Tensor:
+    def image_vectors(self, pictures: Pictures) -> torch.Tensor:
         """Return the pooled output of the vision tower, float32 (n, width_image), on the device.
 
         It is not normalised: the joint forward's ``image_embeds`` are, and have lost the magnitude.
@@ -78,8 +80,7 @@ class Towers:
             pooled: torch.Tensor = self.model.get_image_features(**inputs).pooler_output  # type: ignore[operator]
         return pooled.float()
 
-    @torch.inference_mode()
-    def encode_texts(self, texts: Sequence[str]) -> torch.Tensor:
+    def text_vectors(self, texts: Sequence[str]) -> torch.Tensor:
         """Return the pooled output of the text tower, float32 (n, width_text), on the device.
 
         The tower gets token ids and no attention mask: pads were attended to in the training.
@@ -88,6 +89,16 @@ class Towers:
         with self._autocast():
             pooled: torch.Tensor = self.model.get_text_features(input_ids=ids).pooler_output  # type: ignore[operator]
         return pooled.float()
+
+    @torch.inference_mode()
+    def encode_images(self, pictures: Pictures) -> torch.Tensor:
+        """Return :meth:`image_vectors` without what a backward pass would need."""
+        return self.image_vectors(pictures)
+
+    @torch.inference_mode()
+    def encode_texts(self, texts: Sequence[str]) -> torch.Tensor:
+        """Return :meth:`text_vectors` without what a backward pass would need."""
+        return self.text_vectors(texts)
 
 
 def load_checkpoint(
@@ -98,12 +109,15 @@ def load_checkpoint(
     *,
     precision: torch.dtype = torch.float32,
     compile_towers: bool = False,
+    tuned: Mapping[str, torch.Tensor] | None = None,
 ) -> Towers:
     """Load a checkpoint folder in Hugging Face format, or one from the hub at ``revision``.
 
     Only safetensors and JSON are read; nothing is unpickled. ``max_num_patches`` is for NaFlex
     checkpoints (None: as the checkpoint says). In a low ``precision`` the matrix products run under
-    autocast; layer norms and the residual stream stay float32.
+    autocast; layer norms and the residual stream stay float32. ``tuned`` holds, by the names of the
+    model's parameters, weights that a training has changed; they take the place of the
+    checkpoint's, and the fingerprint is then one over both.
 
     Raises :class:`InputError` for a checkpoint that cannot be found, lacks a file, is of another
     model type, or whose weights do not fit its config exactly.
@@ -117,6 +131,10 @@ def load_checkpoint(
             "checkpoints have the two towers that are needed"
         )
     model = _load_model(folder, model_type).to(device)
+    identity = fingerprint(folder)
+    if tuned is not None:
+        _put_weights(model, tuned, checkpoint)
+        identity = digest(identity, *_described(tuned))
     vision, text = model.config.vision_config, model.config.text_config
     if not vision.vision_use_head:
         raise InputError(f"{folder / 'config.json'}: the vision tower has no pooling head")
@@ -130,7 +148,7 @@ def load_checkpoint(
         tokenizer=_load_tokenizer(folder),
         checkpoint=checkpoint,
         revision=commit,
-        fingerprint=fingerprint(folder),
+        fingerprint=identity,
         model_type=model_type,
         width_image=int(vision.hidden_size),
         width_text=int(text.projection_size),
@@ -233,6 +251,23 @@ def _load_model(folder: Path, model_type: str) -> Any:
                 f"{len(keys)} tensors ({names})"
             )
     return model.eval().requires_grad_(False)
+
+
+def _put_weights(model: nn.Module, weights: Mapping[str, torch.Tensor], checkpoint: str) -> None:
+    own = dict(model.named_parameters())
+    for name, tensor in weights.items():
+        if name not in own or own[name].shape != tensor.shape:
+            raise InputError(
+                f"checkpoint {checkpoint} has no weight {name} of shape {tuple(tensor.shape)}, "
+                "which the trained model changed; train again"
+            )
+        own[name].data.copy_(tensor)
+
+
+def _described(weights: Mapping[str, torch.Tensor]) -> Iterator[bytes]:
+    for name, tensor in sorted(weights.items()):
+        yield name.encode()
+        yield tensor.detach().cpu().numpy().tobytes()
 
 
 def _store_products(model: nn.Module, precision: torch.dtype) -> None:

@@ -20,11 +20,11 @@ import pyarrow as pa
 import tokenizers
 import torch
 import transformers
-from torch.utils.data import DataLoader, Dataset, Sampler
 
 from mmhash.encoders.checkpoint import Towers
 from mmhash.encoders.device import describe_device
-from mmhash.encoders.pixels import Pictures, PixelSettings, decode
+from mmhash.encoders.pictures import CHUNK, Chunk, Locate, decoded
+from mmhash.encoders.pixels import Pictures
 from mmhash.encoders.shards import assemble, read_bad, shard_path, shard_ranges, write_shard
 from mmhash.encoders.text import lowered
 from mmhash.errors import InputError
@@ -34,10 +34,6 @@ from mmhash.progress import track
 logger = logging.getLogger("mmhash")
 
 SHARD = 1024  # images; what a kill costs at most
-CHUNK = 32  # images that a worker decodes at a time; bounds the memory of the queue
-
-Locate = Callable[[str, str], Path]
-Chunk = tuple[Pictures, list[tuple[int, str]]]
 
 
 class BatchSize:
@@ -125,19 +121,20 @@ def extract(
     todo = [rows for rows, path in zip(ranges, paths, strict=True) if not _done(path, on_bad_image)]
     if len(todo) < len(ranges):
         logger.info("extraction: %d of %d shards done", len(ranges) - len(todo), len(ranges))
-    loader = DataLoader(
-        _Decoder(towers.pixels),
-        sampler=_Chunks(images, locate, todo),
-        batch_size=None,
-        num_workers=workers,
-        prefetch_factor=prefetch_factor if workers else None,
+    chunks = decoded(
+        images,
+        locate,
+        todo,
+        towers.pixels,
+        chunk=CHUNK,
+        workers=workers,
+        prefetch_factor=prefetch_factor,
         pin_memory=pin_memory and towers.device.type == "cuda",
-        generator=torch.Generator(),  # or it would draw from, and so move, the global stream
     )
     size = BatchSize(batch)
     total = sum(stop - start + sum(captions[start:stop]) for start, stop in todo)
     work = _encode_shards(
-        images, todo, iter(loader), towers, size, cache, dtype=np.dtype(dtype), normalise=normalise
+        images, todo, chunks, towers, size, cache, dtype=np.dtype(dtype), normalise=normalise
     )
     for _ in track(work, total, "extract", unit="row"):
         pass
@@ -148,32 +145,6 @@ def extract(
     write_json(out / "meta.json", meta)
     shutil.rmtree(cache)
     return meta
-
-
-class _Decoder(Dataset[Chunk]):
-    """Decodes a list of paths; all that a worker process holds is the pixel settings."""
-
-    def __init__(self, settings: PixelSettings) -> None:
-        self.settings = settings
-
-    def __getitem__(self, paths: Any) -> Chunk:
-        return decode(paths, self.settings)
-
-
-class _Chunks(Sampler[list[str]]):
-    """Yields the paths of the pictures to decode, ``CHUNK`` at a time, never across two shards."""
-
-    def __init__(self, images: pa.Table, locate: Locate, ranges: list[tuple[int, int]]) -> None:
-        self.images, self.locate, self.ranges = images, locate, ranges
-
-    def __iter__(self) -> Iterator[list[str]]:
-        for start, stop in self.ranges:
-            for first in range(start, stop, CHUNK):
-                rows = self.images.slice(first, min(CHUNK, stop - first))
-                rows = rows.select(["folder", "file_name"])
-                yield [
-                    str(self.locate(row["folder"], row["file_name"])) for row in rows.to_pylist()
-                ]
 
 
 def _encode_shards(

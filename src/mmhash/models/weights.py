@@ -1,17 +1,21 @@
 """Weights on disk: safetensors whose bytes depend on nothing but their content."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 import safetensors.torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from mmhash.errors import InputError
-from mmhash.files import read_json, write_bytes
+from mmhash.files import atomic_path, read_json
 from mmhash.models.config import ModelConfig
 from mmhash.models.tagger import Tagger
+
+# What the names of tower weights begin with, beside the tagger's own in one file.
+TOWERS = "towers."
 
 
 def to_bytes(tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> bytes:
@@ -21,6 +25,12 @@ def to_bytes(tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> byte
     (a length of 8 bytes, little-endian, and JSON padded with spaces) is written once more, sorted,
     so that equal content gives equal bytes.
     """
+    return b"".join(_parts(tensors, metadata))
+
+
+def _parts(
+    tensors: Mapping[str, Tensor], metadata: Mapping[str, str]
+) -> tuple[bytes, bytes, memoryview]:
     plain = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
     raw = safetensors.torch.save(plain, metadata=dict(metadata))
     length = int.from_bytes(raw[:8], "little")
@@ -28,22 +38,29 @@ def to_bytes(tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> byte
     header["__metadata__"] = dict(sorted(metadata.items()))
     text = json.dumps(header, ensure_ascii=False, separators=(",", ":")).encode()
     text += b" " * (-len(text) % 8)
-    return len(text).to_bytes(8, "little") + text + raw[8 + length :]
+    return len(text).to_bytes(8, "little"), text, memoryview(raw)[8 + length :]
 
 
 def save_tensors(
     path: Path | str, tensors: Mapping[str, Tensor], metadata: Mapping[str, str]
 ) -> None:
     """Write tensors and metadata as one safetensors file, atomically and byte-reproducibly."""
-    write_bytes(path, to_bytes(tensors, metadata))
+    with atomic_path(path) as temporary, temporary.open("wb") as stream:
+        stream.writelines(_parts(tensors, metadata))
 
 
-def load_tensors(path: Path | str) -> tuple[dict[str, Tensor], dict[str, str]]:
-    """Read a safetensors file as (tensors on the CPU, metadata); InputError where it is no such."""
+def load_tensors(
+    path: Path | str, wanted: Callable[[str], bool] = lambda _: True
+) -> tuple[dict[str, Tensor], dict[str, str]]:
+    """Read the ``wanted`` tensors of a safetensors file: (tensors on the CPU, metadata).
+
+    Raises :class:`InputError` where there is no such file or it is damaged.
+    """
     try:
         with safe_open(str(path), framework="pt") as stream:
             # Clones: slices of one buffer would pin the whole file in memory.
-            tensors = {name: stream.get_tensor(name).clone() for name in stream.keys()}  # noqa: SIM118
+            names = [name for name in stream.keys() if wanted(name)]  # noqa: SIM118
+            tensors = {name: stream.get_tensor(name).clone() for name in names}
             return tensors, dict(stream.metadata() or {})
     except FileNotFoundError:
         raise InputError(f"{path}: no such file; run the train stage first") from None
@@ -80,17 +97,27 @@ def load_tagger(
     Raises :class:`InputError` where a file is missing, damaged or does not fit.
     """
     folder = Path(folder)
-    config = read_json(folder / "config.json")
-    if not isinstance(config, dict) or "model" not in config:
-        raise InputError(f"{folder / 'config.json'}: missing key model; run the train stage again")
+    config = _config(folder)
     model = ModelConfig.from_dict(config["model"], str(folder / "config.json"))
     if model.name == "zeroshot":
         return None, 1.0
     tagger = Tagger(model)
-    tensors, metadata = load_tensors(folder / weights)
+    tensors, metadata = load_tensors(folder / weights, lambda name: not name.startswith(TOWERS))
     load_weights(tagger, tensors, folder / weights)
     try:
         scale = float(metadata["hash_scale"])
     except (KeyError, ValueError):
         raise InputError(f"{folder / weights}: metadata has no number hash_scale") from None
     return tagger.eval(), scale
+
+
+def tuned_towers(folder: Path | str) -> dict[str, Any] | None:
+    """Return what ``config.json`` says of towers that learnt with the model; None: frozen ones."""
+    return _config(Path(folder)).get("towers")
+
+
+def _config(folder: Path) -> dict[str, Any]:
+    config = read_json(folder / "config.json")
+    if not isinstance(config, dict) or "model" not in config:
+        raise InputError(f"{folder / 'config.json'}: missing key model; run the train stage again")
+    return config

@@ -2,7 +2,7 @@
 
 import warnings
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import numpy as np
 import torch
@@ -95,6 +95,19 @@ def windows(count: int, batch_size: int, accumulation: int) -> list[list[tuple[i
     """
     slices = micro_batches(count, batch_size)
     return [slices[at : at + accumulation] for at in range(0, len(slices), accumulation)]
+
+
+class Store(Protocol):
+    """Where the loop gets the vectors of a micro batch from: stored, or from towers that learn."""
+
+    device: torch.device
+    labels: Tensor
+
+    def index(self, rows: np.ndarray) -> Tensor:
+        """Return row numbers as a tensor where :meth:`batch` wants them."""
+
+    def batch(self, rows: Tensor, captions: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Return (image (n, D_i), text (n, D_t), labels (n, C) float32) on the device."""
 
 
 class FeatureStore:

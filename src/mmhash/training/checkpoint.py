@@ -26,7 +26,7 @@ from mmhash.errors import InputError
 from mmhash.files import code_digest, digest, write_bytes, write_json, write_text
 from mmhash.losses.total import TERMS, LossWeights
 from mmhash.models.config import ModelConfig
-from mmhash.models.weights import load_tensors, save_tensors, to_bytes
+from mmhash.models.weights import load_tensors, save_tensors
 from mmhash.training.selection import HISTOGRAM_BINS
 from mmhash.training.settings import TrainSettings
 
@@ -107,9 +107,9 @@ def save_state(
 
 
 def load_state(
-    folder: Path, tagger: torch.nn.Module, optimizer: torch.optim.Optimizer
+    folder: Path, weights: Mapping[str, Tensor], optimizer: torch.optim.Optimizer
 ) -> tuple[Progress, dict[str, Any]]:
-    """Restore the newest state into ``tagger`` and ``optimizer``.
+    """Copy the newest state into ``weights``, the model's own tensors, and ``optimizer``.
 
     Returned are the progress and the gradient scaler's state; an empty progress where there is no
     state, or one that is damaged, which is logged.
@@ -126,12 +126,9 @@ def load_state(
     except (InputError, KeyError, TypeError, json.JSONDecodeError) as error:
         logger.warning("resume state is damaged, starting from the first epoch: %s", error)
         return Progress(), {}
-    model = {
-        name.removeprefix("model."): tensor
-        for name, tensor in tensors.items()
-        if name.startswith("model.")
-    }
-    tagger.load_state_dict(model)
+    with torch.no_grad():
+        for name, tensor in weights.items():
+            tensor.copy_(tensors[f"model.{name}"])
     moments: dict[int, dict[str, Tensor]] = {}
     for key, tensor in tensors.items():
         if key.startswith("optimizer."):
@@ -165,10 +162,12 @@ def write_outputs(
     last: Mapping[str, Tensor],
     model: ModelConfig,
     categories: tuple[str, ...],
+    towers: Mapping[str, Any] | None = None,
 ) -> None:
     """Write best, last and top weights, config.json, history.csv and h_histogram.csv to ``out``.
 
-    ``folder`` holds the weights of the best epochs (:func:`save_state`).
+    ``folder`` holds the weights of the best epochs (:func:`save_state`); ``towers`` says of which
+    checkpoint the towers are that learnt too.
     """
     for stale in out.glob("top/epoch*.safetensors"):
         stale.unlink()
@@ -179,7 +178,7 @@ def write_outputs(
         if epoch == progress.best_epoch:
             write_bytes(out / "best.safetensors", data)
     metadata = weights_metadata(progress.history[-1])
-    write_bytes(out / "last.safetensors", to_bytes(last, metadata))
+    save_tensors(out / "last.safetensors", last, metadata)
     best = progress.history[progress.best_epoch]
     write_json(
         out / "config.json",
@@ -189,6 +188,7 @@ def write_outputs(
             "best_epoch": progress.best_epoch,
             "best_val_mAP": best["val_mAP"],
             "hash_scale": best["hash_scale"],
+            **({"towers": dict(towers)} if towers is not None else {}),
         },
     )
     columns = tuple(progress.history[0])

@@ -16,8 +16,10 @@ from mmhash.losses.total import TERMS, LossWeights, total_loss
 from mmhash.models.config import ModelConfig
 from mmhash.models.hash_layer import hash_scale
 from mmhash.models.tagger import build_tagger
+from mmhash.models.weights import TOWERS
 from mmhash.seeding import stream_seed
-from mmhash.training.batches import EpochPlan, FeatureStore, plan_epoch, windows
+from mmhash.training.batches import EpochPlan, FeatureStore, Store, plan_epoch, windows
+from mmhash.training.end_to_end import EndToEnd, TowerStore
 from mmhash.training.schedule import learning_rate
 from mmhash.training.selection import validate
 from mmhash.training.settings import Precision, TrainingData, TrainSettings
@@ -54,7 +56,7 @@ class _Micro(NamedTuple):
 
 
 class Run:
-    """A tagger in training: its optimiser, gradient scaler and data on the device."""
+    """A tagger in training, with ``towers`` if they learn: optimiser, gradient scaler and data."""
 
     def __init__(
         self,
@@ -64,10 +66,17 @@ class Run:
         settings: TrainSettings,
         precision: Precision,
         device: torch.device,
+        towers: EndToEnd | None = None,
     ) -> None:
         self.data, self.weights, self.settings = data, weights, settings
         self.precision, self.device = precision, device
-        self.store = FeatureStore(data.features, device)
+        self.store: Store
+        learning: dict[str, torch.nn.Parameter] = {}
+        if towers is None:
+            self.store = FeatureStore(data.features, device)
+        else:
+            self.store = TowerStore(towers, data.features.labels, device, precision.autocast)
+            learning = self.store.learning
         rows = data.train_rows
         positives = data.features.labels[rows].sum(axis=0, dtype=np.int64)
         self.tagger = build_tagger(model, settings.seed, positives, len(rows)).to(device)
@@ -76,9 +85,16 @@ class Run:
             self.class_weights = (
                 torch.from_numpy(effective_number_weights(positives)).float().to(device)
             )
-        self.parameters = list(self.tagger.parameters())
+        groups = [list(self.tagger.parameters()), *([list(learning.values())] if learning else [])]
+        self.parameters = [parameter for group in groups for parameter in group]
+        # Of the tagger's rate, so that the towers' has the same shape down to its smallest value.
+        self.shares = [1.0, settings.lr_towers / settings.lr]
+        # What is saved: the tensors themselves, not copies.
+        self.state = self.tagger.state_dict() | {
+            TOWERS + name: parameter.data for name, parameter in learning.items()
+        }
         self.optimizer = torch.optim.AdamW(
-            self.parameters,
+            [{"params": group} for group in groups],
             lr=settings.lr,
             betas=(0.9, 0.999),
             eps=1e-8,
@@ -149,8 +165,8 @@ class Run:
         pending: list[_Micro] = []
         for step, window in enumerate(self.windows):
             rate = self._rate(epoch, step)
-            for group in self.optimizer.param_groups:
-                group["lr"] = rate
+            for group, share in zip(self.optimizer.param_groups, self.shares, strict=False):
+                group["lr"] = rate * share
             window_rows = window[-1][1] - window[0][0]
             for start, stop in window:
                 terms = self._backward(
@@ -236,8 +252,10 @@ class Run:
         )
 
     def _advice(self) -> str:
+        learning = len(self.optimizer.param_groups) > 1
+        towers = f", train.lr_towers (now {self.settings.lr_towers:g})" if learning else ""
         return (
-            f"lower train.lr (now {self.settings.lr:g}), lengthen train.warmup_ratio (now "
+            f"lower train.lr (now {self.settings.lr:g}){towers}, lengthen train.warmup_ratio (now "
             f"{self.settings.warmup_ratio:g}) or lower loss.hash_weight (now "
             f"{self.weights.hash_weight:g}); the last good epoch is kept"
         )

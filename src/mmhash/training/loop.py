@@ -1,4 +1,4 @@
-"""The training loop, from features to the weights of the best epoch.
+"""The training loop, from features (or pictures) to the weights of the best epoch.
 
 AdamW, warm-up and cosine, gradient accumulation, mixed precision, selection by val mAP of the
 classifier head with early stopping. Killed at any moment it continues from the last finished
@@ -26,6 +26,7 @@ from mmhash.training.checkpoint import (
     save_state,
     write_outputs,
 )
+from mmhash.training.end_to_end import EndToEnd
 from mmhash.training.epoch import Run
 from mmhash.training.settings import Precision, TrainingData, TrainSettings, training_precision
 
@@ -71,8 +72,13 @@ def train(
     cache: Path,
     out: Path,
     on_epoch: Callable[[dict[str, float]], None] | None = None,
+    towers: EndToEnd | None = None,
 ) -> TrainingSummary:
     """Train ``model`` on ``data`` and write its files to ``out``.
+
+    With ``towers`` the vectors of ``data`` are not read: the towers compute them, and learn too.
+    Their weights are saved beside the tagger's, and ``towers.encode(out)`` has returned before the
+    resume state goes.
 
     ``out`` receives best, last and the three best weights, ``config.json``, ``history.csv`` and
     ``h_histogram.csv`` at the end. ``cache`` holds the resume state and belongs to this result
@@ -89,7 +95,10 @@ def train(
     if settings.batch_size < 2 and model.hash.enabled and model.hash.batch_norm:
         raise InputError("train.batch_size = 1: BatchNorm needs at least 2 rows a micro batch")
     precision = training_precision(settings, device)
-    notes = [*([precision.note] if precision.note else []), *_alignment_notes(model, weights)]
+    notes = [
+        *([precision.note] if precision.note else []),
+        *_alignment_notes(model, weights, towers),
+    ]
     for note in notes:
         logger.info("%s", note)
 
@@ -101,7 +110,7 @@ def train(
             folder = _state_folder(cache, current.batch_size)
             try:
                 run, progress = _fit(
-                    data, model, weights, current, precision, device, folder, on_epoch
+                    data, model, weights, current, precision, device, folder, on_epoch, towers
                 )
             except torch.OutOfMemoryError:
                 ran_out = True
@@ -118,8 +127,13 @@ def train(
             f"memory ran out: trained with train.batch_size={current.batch_size} "
             f"train.gradient_accumulation_steps={current.gradient_accumulation_steps}"
         )
-    last = run.tagger.state_dict()
-    write_outputs(out, folder, progress, last, model, data.categories)
+    steps_per_epoch = run.steps_per_epoch
+    parameters = sum(parameter.numel() for parameter in run.parameters)
+    described = towers.described() if towers else None
+    write_outputs(out, folder, progress, run.state, model, data.categories, described)
+    if towers:
+        del run  # its weights and moments would stand beside the towers that encode
+        towers.encode(out)
     remove_state(cache)
     has_positive = data.features.labels[data.val_rows].any(axis=0)
     return TrainingSummary(
@@ -128,13 +142,13 @@ def train(
         last_val_mAP=progress.history[-1]["val_mAP"],
         epochs_run=progress.epochs,
         stopped_early=progress.epochs < settings.num_epochs,
-        optimizer_steps=progress.epochs * run.steps_per_epoch,
+        optimizer_steps=progress.epochs * steps_per_epoch,
         train_rows=len(data.train_rows),
         val_rows=len(data.val_rows),
         val_classes_without_positives=[
             name for name, seen in zip(data.categories, has_positive, strict=True) if not seen
         ],
-        parameters=sum(parameter.numel() for parameter in run.tagger.parameters()),
+        parameters=parameters,
         precision=precision.name,
         batch_size=current.batch_size,
         gradient_accumulation_steps=current.gradient_accumulation_steps,
@@ -152,10 +166,11 @@ def _fit(
     device: torch.device,
     folder: Path,
     on_epoch: Callable[[dict[str, float]], None] | None,
+    towers: EndToEnd | None,
 ) -> tuple[Run, Progress]:
     """Train all epochs that are not yet in the state of ``folder``."""
-    run = Run(data, model, weights, settings, precision, device)
-    progress, scaler = load_state(folder, run.tagger, run.optimizer)
+    run = Run(data, model, weights, settings, precision, device, towers)
+    progress, scaler = load_state(folder, run.state, run.optimizer)
     if progress.epochs:
         run.scaler.load_state_dict(scaler)
         logger.info("continuing after epoch %d from %s", progress.epochs - 1, folder)
@@ -169,8 +184,7 @@ def _fit(
             break
         row, histogram = run.epoch(epoch)
         progress.add(row, histogram)
-        state = run.tagger.state_dict()
-        save_state(folder, progress, state, run.optimizer, run.scaler.state_dict())
+        save_state(folder, progress, run.state, run.optimizer, run.scaler.state_dict())
         logger.info(
             "epoch %d: loss %.4f, val loss %.4f, val mAP %.4f",
             *(epoch, row["loss"], row["val_loss"], row["val_mAP"]),
@@ -180,7 +194,9 @@ def _fit(
     return run, progress
 
 
-def _alignment_notes(model: ModelConfig, weights: LossWeights) -> list[str]:
+def _alignment_notes(
+    model: ModelConfig, weights: LossWeights, towers: EndToEnd | None
+) -> list[str]:
     """Say where L_cos cannot teach anything, and what would change that."""
     if model.name != "full" or model.align.projection or weights.cosine_weight == 0:
         return []
@@ -189,6 +205,8 @@ def _alignment_notes(model: ModelConfig, weights: LossWeights) -> list[str]:
             f"loss_cosine is left out: image vectors have {model.image_dim} values, text vectors "
             f"{model.text_dim}; align.projection=true brings both to one width"
         ]
+    if towers:
+        return []
     return [
         "loss_cosine is a constant without gradient: the towers are frozen and no layer stands "
         "before it; align.projection=true adds one that can learn"

@@ -11,7 +11,7 @@ from mmhash.losses.total import LossWeights, total_loss
 from mmhash.metrics.codes import code_metrics
 from mmhash.metrics.ranking import average_precision
 from mmhash.models.tagger import Tagger
-from mmhash.training.batches import FeatureStore, micro_batches
+from mmhash.training.batches import Store, micro_batches
 
 HISTOGRAM_BINS = 40
 CODE_FIGURES = ("bit_imbalance", "bit_correlation", "unique_share", "quantisation_error")
@@ -48,7 +48,7 @@ class Validation:
 @torch.no_grad()
 def validate(
     tagger: Tagger,
-    store: FeatureStore,
+    store: Store,
     rows: Tensor,
     captions: Tensor,
     weights: LossWeights,
@@ -56,7 +56,7 @@ def validate(
     hash_scale: float,
     batch_size: int,
 ) -> Validation:
-    """Evaluate the classifier head on val, in float32 and evaluation mode.
+    """Evaluate the classifier head on val, in float32 and evaluation mode (towers as in training).
 
     The loss is that of training, over batches of ``batch_size`` as in training, since the terms
     of the code depend on the size of the batch they see. ``captions`` are the rows' first ones.

@@ -1,0 +1,173 @@
+"""Towers that learn with the tagger, and afterwards encode the data set with what they learnt."""
+
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import torch
+
+from mmhash.data.coco import image_path
+from mmhash.data.source import ensure_raw
+from mmhash.encoders.checkpoint import Towers, find_checkpoint, fingerprint, load_checkpoint
+from mmhash.encoders.device import choose_precision
+from mmhash.encoders.extract import extract, extraction_key
+from mmhash.encoders.pictures import decode_once
+from mmhash.encoders.prototypes import prototypes
+from mmhash.errors import InputError
+from mmhash.features import Dataset
+from mmhash.files import cache_dir, dvc_root, read_table, sha256_file
+from mmhash.models.weights import TOWERS, load_tensors, tuned_towers
+from mmhash.params import Params
+from mmhash.training.end_to_end import EndToEnd
+
+
+def towers_in_training(params: Params, dataset: Dataset, device: torch.device) -> EndToEnd:
+    """Return the towers that ``encoder.unfreeze`` lets learn, with what they see.
+
+    Their pictures are those of the rows of ``dataset``, decoded once into ``.cache/pictures`` of
+    the main checkout. Raises :class:`InputError` where raw data is missing or the features are
+    those of another checkpoint.
+    """
+    source, profile = params.dataset.encoder, params.profile
+    assert source is not None  # the schema sees to it
+    assert params.encoder.unfreeze != "none"
+    root = dvc_root() / params.dataset.root
+    ensure_raw(params.run.dataset, root)
+    load = partial(
+        load_checkpoint,
+        source.checkpoint,
+        source.revision,
+        max_num_patches=source.max_num_patches,
+    )
+    towers = load(torch.device("cpu"))
+    if towers.fingerprint != dataset.meta["fingerprint"]:
+        raise InputError(
+            f"features/meta.json: extracted with checkpoint {dataset.meta['checkpoint']}, and "
+            f"{source.checkpoint} holds other weights; run dvc repro extract_features"
+        )
+    images = _images_of(dataset)
+    locate, raw = partial(image_path, root), sha256_file("data/manifest.json")
+    workers, prefetch_factor = profile.num_workers, profile.prefetch_factor
+    stored = {"dtype": dataset.meta["dtype"], "normalise": dataset.meta["normalised"]}
+
+    def encode(model: Path) -> None:
+        tuned = load_towers(
+            model,
+            source.checkpoint,
+            source.revision,
+            device,
+            source.max_num_patches,
+            precision=choose_precision(profile.precision, device),
+            compile_towers=profile.compile,
+        )
+        key = extraction_key(images, tuned, **stored, raw=raw)
+        extract(
+            images,
+            locate,
+            tuned,
+            model / "features",
+            cache_dir("tuned_features", key),
+            **stored,
+            batch=profile.extract_batch,
+            workers=workers,
+            prefetch_factor=prefetch_factor,
+            pin_memory=profile.pin_memory,
+        )
+
+    return EndToEnd(
+        load=load,
+        checkpoint={
+            "checkpoint": source.checkpoint,
+            "revision": towers.revision,
+            "fingerprint": towers.fingerprint,
+            "max_num_patches": towers.pixels.max_num_patches,
+        },
+        unfreeze=params.encoder.unfreeze,
+        last_n=params.encoder.last_n,
+        pictures=decode_once(
+            images,
+            locate,
+            towers.pixels,
+            dvc_root() / ".cache" / "pictures",
+            raw=raw,
+            workers=workers,
+            prefetch_factor=prefetch_factor,
+        ),
+        captions=pc.list_flatten(images["captions"]).combine_chunks(),
+        encode=encode,
+        normalise=dataset.meta["normalised"],
+        gradient_checkpointing=profile.gradient_checkpointing,
+    )
+
+
+def class_vectors(
+    params: Params, model: Path, categories: list[str], device: torch.device
+) -> np.ndarray:
+    """Return the unit text vector of each class name (C, D_t) by the towers of ``model``."""
+    source = params.dataset.encoder
+    assert source is not None  # the schema sees to it
+    towers = load_towers(
+        model,
+        source.checkpoint,
+        source.revision,
+        device,
+        source.max_num_patches,
+        precision=choose_precision(params.profile.precision, device),
+    )
+    return prototypes(towers, categories, params.zeroshot.prompts)
+
+
+def load_towers(
+    folder: Path | str,
+    checkpoint: str,
+    revision: str | None,
+    device: torch.device,
+    max_num_patches: int | None = None,
+    *,
+    precision: torch.dtype = torch.float32,
+    compile_towers: bool = False,
+) -> Towers:
+    """Return the towers whose vectors the model in ``folder`` takes.
+
+    Those of ``checkpoint``; where towers learnt too, with the weights of the best epoch in place of
+    its own. See :func:`mmhash.encoders.checkpoint.load_checkpoint` for the other arguments. Raises
+    :class:`InputError` for another checkpoint than the one that was trained.
+    """
+    folder = Path(folder)
+    trained, tuned = tuned_towers(folder), None
+    if trained is not None:
+        found, _ = find_checkpoint(checkpoint, revision)
+        if fingerprint(found) != trained["fingerprint"]:
+            at = f" at {trained['revision']}" if trained["revision"] else ""
+            raise InputError(
+                f"{folder / 'config.json'}: the towers were trained from checkpoint "
+                f"{trained['checkpoint']}{at}, and {checkpoint} holds other weights; name that "
+                "one, or train again"
+            )
+        tensors, _ = load_tensors(folder / "best.safetensors", lambda name: name.startswith(TOWERS))
+        tuned = {name.removeprefix(TOWERS): tensor for name, tensor in tensors.items()}
+    return load_checkpoint(
+        checkpoint,
+        revision,
+        device,
+        max_num_patches,
+        precision=precision,
+        compile_towers=compile_towers,
+        tuned=tuned,
+    )
+
+
+def _images_of(dataset: Dataset) -> pa.Table:
+    """Return the rows of the image table that the features have, in their order."""
+    images = read_table("data/images.parquet")
+    rows = np.searchsorted(images["image_id"].to_numpy(), dataset.image_id)
+    images = images.take(pa.array(rows))
+    counts = np.diff(dataset.features.caption_offset)
+    if not np.array_equal(pc.list_value_length(images["captions"]).to_numpy(), counts):
+        raise InputError(
+            "features/caption_offset.npy: other captions than in data/images.parquet; run "
+            "dvc repro extract_features"
+        )
+    return images
