@@ -22,7 +22,9 @@ FLOORS = [
     ["losses"],
     ["training"],
     ["features", "experiment"],
-    ["evaluation"],
+    ["evaluation", "ablations"],
+    ["experiments"],
+    ["comparison"],
     ["plots"],
     ["cli"],
 ]
