@@ -27,6 +27,7 @@ def comparison_figure(lines: Sequence[Line], title: str, subject: str) -> Figure
         colour, marker = SERIES[number % len(SERIES)]
         offset = (number - (len(heads) - 1) / 2) * step
         look: dict[str, Any] = {"color": colour, "marker": marker, "linestyle": "none"}
+        run: dict[str, Any] = {"markersize": 3, "color": "white", "markeredgecolor": colour}
         for place, line in zip(places, lines, strict=True):
             cell = line.cells[head]
             if cell is None:
@@ -34,7 +35,7 @@ def comparison_figure(lines: Sequence[Line], title: str, subject: str) -> Figure
             y = place + offset
             spread = float(np.std(cell.values, ddof=1)) if len(cell.values) > 1 else 0.0
             figures.errorbar(np.mean(cell.values), y, xerr=spread, capsize=3, **look)
-            figures.plot(cell.values, [y] * len(cell.values), "|", color=colour, markersize=6)
+            figures.plot(cell.values, [y] * len(cell.values), "o", **run)
             if cell.difference is not None:
                 mean, low, high = cell.difference
                 reach = [[mean - low], [high - mean]]
@@ -43,7 +44,7 @@ def comparison_figure(lines: Sequence[Line], title: str, subject: str) -> Figure
     differences.axvline(0, color=GREY, linestyle="--", linewidth=1)
     figures.set_yticks(places, [line.name for line in lines])
     figures.set_ylim(len(lines) - 0.5, -0.5)
-    figures.set_xlabel("test mAP: mean ± std over seeds, a tick a run")
+    figures.set_xlabel("test mAP: mean ± std over seeds, a small dot a run")
     differences.set_xlabel("difference to the baseline, 95 % interval over images")
     for axis in (figures, differences):
         axis.grid(axis="y", visible=False)
