@@ -55,6 +55,7 @@ class Scores:
         self._counts: np.ndarray | None = None
         self._image_id: np.ndarray | None = None
         self._labels: np.ndarray | None = None
+        self._first = ""
         self._resampled: dict[Path, np.ndarray] = {}
 
     def of(self, record: Record, head: str) -> np.ndarray | None:
@@ -81,11 +82,13 @@ class Scores:
         image_id = read_npy(files["test/image_id.npy"])
         labels = read_npy(files["test/labels.npy"])
         if self._image_id is None or self._labels is None:
-            self._image_id, self._labels = image_id, labels
+            self._image_id, self._labels, self._first = image_id, labels, record.name
         elif not (
             np.array_equal(image_id, self._image_id) and np.array_equal(labels, self._labels)
         ):
-            raise InputError(f"experiment {record.name} was tested on other images than the rest")
+            raise InputError(
+                f"experiments {self._first} and {record.name} were tested on different images"
+            )
         return labels
 
     def _images(self, record: Record) -> np.ndarray:
