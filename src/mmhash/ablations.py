@@ -121,7 +121,7 @@ FULL = "plan B: full"
 _ALL = (
     Study(
         "baselines",
-        "Baselines: no training, no hash, directions only, the full method",
+        "No training, no hash, directions only, the full method",
         f"{FULL}, KNN",
         (
             Row(f"{FULL}, KNN", {}, "knn"),
@@ -303,7 +303,7 @@ _ALL = (
     ),
     Study(
         "grid",
-        "The grid: bits x fusion, alpha x gamma, K x tau",
+        "Bits x fusion, alpha x gamma, K x tau",
         "64 bits, hadamard_with_magnitude",
         (
             *(

@@ -231,13 +231,18 @@ def _report(
 
 @contextmanager
 def _kill_is_an_interruption() -> Iterator[None]:
-    """Let ``kill`` end the command as Ctrl-C does."""
+    """Let ``kill``, or a terminal that is closed, end the command as Ctrl-C does."""
 
     def interrupt(*_: object) -> None:
         raise KeyboardInterrupt
 
-    before = signal.signal(signal.SIGTERM, interrupt)
+    numbers = [signal.SIGTERM, signal.SIGHUP]
+    before = {n: signal.getsignal(n) for n in numbers}
+    for number, handler in before.items():
+        if handler is not signal.SIG_IGN:  # nohup stays in force
+            signal.signal(number, interrupt)
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)

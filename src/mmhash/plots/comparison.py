@@ -13,7 +13,7 @@ from mmhash.plots.figures import BLUE, GREEN, GREY, VERMILLION
 from mmhash.plots.tables import Table
 
 SERIES = ((BLUE, "o"), (VERMILLION, "s"), (GREEN, "^"))
-PANELS = 4  # histograms side by side
+PANELS = 7  # histograms side by side: in D1 the constant scale and six others
 
 
 def comparison_figure(lines: Sequence[Line], title: str, subject: str) -> Figure:
@@ -81,8 +81,8 @@ def soft_code_panels(histograms: Mapping[str, Table], title: str, subject: str) 
     """
     rows = -(-len(histograms) // PANELS)
     columns = min(PANELS, len(histograms))
-    figure = Figure(figsize=(2.9 * columns, 1.75 * rows + 0.9))
-    axes = figure.subplots(rows, columns, sharex=True, squeeze=False).ravel()
+    figure = Figure(figsize=(max(6.0, 1.9 * columns), 1.6 * rows + 1.0))
+    axes = figure.subplots(rows, columns, sharex=True, sharey=True, squeeze=False).ravel()
     for axis, (name, table) in zip(axes, histograms.items(), strict=False):
         last = max(table["epoch"])
         bins = [
@@ -94,7 +94,7 @@ def soft_code_panels(histograms: Mapping[str, Table], title: str, subject: str) 
         ]
         left, right, share = (np.array(values) for values in zip(*bins, strict=True))
         axis.bar(left, share, width=right - left, align="edge", color=BLUE)
-        axis.set_title(name, fontsize=9)
+        axis.set_title(name, fontsize=8)
         axis.set(xlim=(-1, 1), xticks=[-1, 0, 1])
         axis.tick_params(labelsize=8)
     for axis in axes[len(histograms) :]:
