@@ -80,6 +80,10 @@ def test_equal_settings_of_different_studies_are_one_experiment(
     assert named(namer, known["E1"]) == {
         k: v for k, v in named(namer, known["A2"]).items() if k != "no hash"
     }
+    heads = named(namer, known["baselines"])
+    assert {name for row, name in heads.items() if row.startswith("plan A")} == {
+        "baselines-plan-A-directions-only-s1"
+    }
     loss = named(namer, known["B2"])
     assert loss["alpha 0.5, gamma 0.2"] == loss["alpha 2.0, gamma 0.2"]
     assert loss["projection, alpha 0.5"] != loss["projection, alpha 2.0"]

@@ -122,7 +122,9 @@ class Namer:
                     key = self._key(canonical(values, row_overrides(study, row, extra)))
                 except InputError:
                     continue  # does not fit these overrides or this dataset: cannot be run either
-                self._names.setdefault(key, f"{study.id}-{slug(row.name)}")
+                # heads of one run are read from one experiment: its name leaves the head out
+                name = row.name.split(",")[0] if row.head else row.name
+                self._names.setdefault(key, f"{study.id}-{slug(name)}")
 
     @staticmethod
     def _key(overrides: Overrides) -> str:

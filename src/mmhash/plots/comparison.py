@@ -63,13 +63,15 @@ def code_figure(lines: Sequence[Line], title: str, subject: str) -> Figure:
     for axis, name in zip(
         figure.subplots(1, max(len(names), 1), squeeze=False)[0], names, strict=False
     ):
+        top = 1e-9
         for place, line in enumerate(coded):
             values = line.also[name]
             spread = float(np.std(values, ddof=1)) if len(values) > 1 else 0.0
+            top = max(top, float(np.mean(values)) + spread)
             axis.errorbar(place, np.mean(values), yerr=spread, color=BLUE, marker="o", capsize=3)
         axis.set_xticks(range(len(coded)), [line.name.split()[0] for line in coded])
         axis.set(xlabel="bits", ylabel=name.replace("_", " "))
-        axis.set_ylim(bottom=0)
+        axis.set_ylim(0, 1.08 * top)
     figure.suptitle(f"{title}: codes of the test images\n{subject}")
     return figure
 
@@ -120,7 +122,10 @@ def cost_figure(table: Sequence[Mapping[str, Any]], title: str, subject: str) ->
             x, y = zip(*sorted(points), strict=True)
             axis.plot(x, y, color=colour, marker=marker, label=distance)
         axis.set_xscale("log", base=2)
-        axis.set_yscale("log")
+        if key == "bytes_per_item":
+            axis.set_yscale("log")
+        else:
+            axis.set_ylim(bottom=0)
         axis.set_xticks(sorted({entry["bits"] for entry in table}))
         axis.xaxis.set_major_formatter(ScalarFormatter())
         axis.set(xlabel="bits", ylabel=label)
