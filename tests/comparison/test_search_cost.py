@@ -53,7 +53,7 @@ def test_both_distances_are_timed_on_the_items_of_the_run(table: list[dict[str, 
 def test_the_speed_up_is_over_cosine_on_as_many_bits(table: list[dict[str, Any]]) -> None:
     hamming, cosine = table[:2]
     assert cosine["speed_up_single"] == cosine["speed_up_batched"] == 1
-    assert hamming["speed_up_single"] == cosine["query_ms_mean"] / hamming["query_ms_mean"]
+    assert hamming["speed_up_single"] == cosine["query_ms_p50"] / hamming["query_ms_p50"]
 
 
 def test_the_page_says_that_these_are_readings(table: list[dict[str, Any]]) -> None:

@@ -69,7 +69,7 @@ def test_search_cost_is_drawn_for_both_distances_by_length() -> None:
         {
             "distance": distance,
             "bits": bits,
-            "query_ms_mean": bits / scale,
+            "query_ms_p50": bits / scale,
             "queries_per_second_batched": 1e6 / bits,
             "bytes_per_item": bits,
         }

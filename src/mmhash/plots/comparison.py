@@ -112,7 +112,7 @@ def cost_figure(table: Sequence[Mapping[str, Any]], title: str, subject: str) ->
     figure = Figure(figsize=(11, 3.8))
     axes = figure.subplots(1, 3)
     panels = (
-        ("query_ms_mean", "ms a single query, mean"),
+        ("query_ms_p50", "ms a single query, median"),
         ("queries_per_second_batched", "queries a second, batched"),
         ("bytes_per_item", "bytes an item"),
     )
