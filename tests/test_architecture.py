@@ -23,7 +23,9 @@ FLOORS = [
     ["training"],
     ["features", "experiment", "unfreezing"],
     ["heads"],
-    ["evaluation"],
+    ["evaluation", "ablations"],
+    ["experiments"],
+    ["comparison"],
     ["plots"],
     ["cli"],
 ]

@@ -15,7 +15,7 @@ def exit_of(*arguments: str) -> int:
 
 
 def test_help_gives_an_example_and_exits_well(capsys: pytest.CaptureFixture[str]) -> None:
-    for command in ("doctor", "cost"):
+    for command in ("doctor", "cost", "ablate"):
         assert exit_of(command, "--help") == 0
         assert f"example: mmhash {command}" in capsys.readouterr().out
 
@@ -24,6 +24,54 @@ def test_wrong_usage_is_exit_code_two(capsys: pytest.CaptureFixture[str]) -> Non
     assert exit_of("dctor") == 2
     assert exit_of() == 2
     assert exit_of("doctor", "--fast") == 2
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        (),
+        ("A9",),
+        ("A2", "--seeds", "0"),
+        ("A2", "--seeds", "three"),
+        ("A2", "-S", "hash.bits"),
+        ("A2", "--keep-going"),
+    ],
+)
+def test_wrong_usage_of_ablate_is_exit_code_two(
+    arguments: tuple[str, ...], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert exit_of("ablate", *arguments) == 2
+    assert "usage: mmhash" in capsys.readouterr().err
+
+
+def test_the_list_of_studies_counts_rows_and_distinct_runs(
+    repository: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(repository)
+    assert exit_of("ablate", "--list") == 0
+    lines = {line.split()[0]: line.split() for line in capsys.readouterr().out.splitlines()}
+    assert lines["A2"][1:4] == ["6", "6", "3"]
+    assert lines["A3"][1:4] == ["3", "1", "3"]  # the heads of one run
+    assert lines["grid"][1:4] == [
+        "27",
+        "19",
+        "3",
+    ]  # alpha without gradient; three rows are the base
+    assert lines["kfold"][1:4] == ["6", "6", "1"]
+
+
+def test_a_value_out_of_range_ends_ablate_before_anything_runs(
+    repository: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(repository)
+    assert exit_of("ablate", "A1", "-S", "hash.bits=24") == 1
+    assert "hash.bits = 24" in capsys.readouterr().err
+    assert exit_of("ablate", "A1", "-S", "hash.bit=16") == 1
+    assert "unknown key hash.bit;" in capsys.readouterr().err
+    assert exit_of("ablate", "A1", "--dataset", "nowhere") == 1
+    assert "run.dataset = 'nowhere'" in capsys.readouterr().err
+    assert exit_of("ablate", "B3", "--dataset", "features") == 1
+    assert "B3 varies the patches of a NaFlex checkpoint" in capsys.readouterr().err
 
 
 def test_cost_shows_what_each_stage_took(

@@ -181,6 +181,12 @@ def drawing(coco, monkeypatch):
     return drawn
 
 
+def test_the_split_of_a_sample_that_is_not_there_is_drawn_with_it(coco, drawing, tmp_path):
+    root = tmp_path / "sample" / "raw"
+    assert split_file("sample", root) == root / "dataset_coco.json"
+    assert drawing == [root]
+
+
 def test_the_sample_is_drawn_when_a_picture_is_missing_and_only_then(coco, drawing, tmp_path):
     root = tmp_path / "sample" / "raw"
     first = prepare_raw("sample", root, False, {})

@@ -3,6 +3,7 @@
 import argparse
 import sys
 from collections.abc import Sequence
+from typing import Any
 
 from mmhash.errors import InputError, exit_code
 
@@ -38,13 +39,67 @@ def _parser() -> argparse.ArgumentParser:
         description="Show metrics/cost/, what the last run of each stage took on this machine.",
         epilog="example: mmhash cost",
     )
+    ablate = commands.add_parser(
+        "ablate",
+        help="run an ablation as DVC experiments and write its table",
+        description="Run every row of a study with several seeds, one DVC experiment after "
+        "another (those that exist are read, not run), and write reports/ablations/ID.md, .csv "
+        "and .png: mean, standard deviation, paired difference to a baseline. Stopped, it goes "
+        "on at the next call. --list shows the studies; ID may be all.",
+        epilog="example: mmhash ablate A2 --seeds 5\n"
+        "example: mmhash ablate grid --dataset coco2014 -S run.hardware=rtx5080_16gb\n"
+        "example: mmhash ablate --list",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    ablate.add_argument("study", metavar="ID", nargs="?", type=_study, help="such as A2 or grid")
+    ablate.add_argument("--list", action="store_true", help="show the studies and stop")
+    ablate.add_argument("--seeds", type=_count, metavar="N", help="seeds 1 to N (default: 3)")
+    ablate.add_argument("--dataset", metavar="NAME", help="the same as -S run.dataset=NAME")
+    ablate.add_argument(
+        "-S",
+        dest="overrides",
+        action="append",
+        default=[],
+        type=_override,
+        metavar="KEY=VALUE",
+        help="a parameter for every row; may be given several times",
+    )
     return parser
+
+
+def _study(text: str) -> str:
+    from mmhash.ablations import studies
+
+    known = [*studies(""), "all"]
+    if text not in known:
+        raise argparse.ArgumentTypeError(f"{text!r}: choose one of {', '.join(known)}")
+    return text
+
+
+def _count(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r}: must be a whole number of at least 1")
+    return int(text)
+
+
+def _override(text: str) -> tuple[str, Any]:
+    from mmhash.experiments.plan import parse_override
+
+    try:
+        return parse_override(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line and exit with 0, 1 or 2 (130 after Ctrl-C)."""
-    chosen = _parser().parse_args(arguments)
-    failed = False
+    parser = _parser()
+    chosen = parser.parse_args(arguments)
+    failed, resume_hint = False, ""
+    if chosen.command == "ablate":
+        if not chosen.list and chosen.study is None:
+            parser.error("mmhash ablate needs an ID; mmhash ablate --list shows them")
+        resume_hint = "the same command goes on with what is missing"
 
     def run() -> None:
         nonlocal failed
@@ -52,6 +107,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
             from mmhash.cli.cost import show_costs
 
             show_costs()
+        elif chosen.command == "ablate":
+            from mmhash.cli.ablate import ablate, list_studies
+
+            if chosen.list:
+                list_studies()
+            else:
+                dataset = {} if chosen.dataset is None else {"run.dataset": chosen.dataset}
+                ablate(chosen.study, chosen.seeds, {**dict(chosen.overrides), **dataset})
         elif chosen.checkpoint is not None:
             from mmhash.cli.checkpoint import check_checkpoint
 
@@ -63,5 +126,5 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
             failed = not examine(timing=not chosen.no_timing)
 
-    code = exit_code(run)
+    code = exit_code(run, resume_hint)
     sys.exit(code or int(failed))

@@ -77,8 +77,11 @@ def ensure_raw(name: str, root: Path) -> None:
 def split_file(name: str, root: Path) -> Path:
     """Return the split file of dataset ``name``: the user's below ``root``, else the fetched one.
 
-    Raises :class:`InputError` where there is neither.
+    The sample is drawn first where it is missing. Raises :class:`InputError` where there is no
+    such file.
     """
+    if name == "sample":
+        ensure_raw(name, root)
     found = _find_split(name, root)
     if found is None:
         raise InputError(

@@ -1,0 +1,386 @@
+"""What each ablation varies: rows of overrides of ``params.yaml``, and what is read from each.
+
+A study is a table: every row is one setting, run with every seed as a DVC experiment; its figures
+stand beside those of a baseline row. Only definitions stand here; :mod:`mmhash.experiments` runs
+them and :mod:`mmhash.comparison` compares them.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal
+
+from mmhash.errors import InputError
+
+Overrides = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Row:
+    """One setting. ``head`` is set where a row reads a head of its own instead of the study's.
+
+    ``baseline`` names another row to compare with than the study's.
+    """
+
+    name: str
+    overrides: Overrides = field(default_factory=dict)
+    head: str | None = None
+    baseline: str | None = None
+
+
+@dataclass(frozen=True)
+class Study:
+    """A table of rows.
+
+    ``heads`` are the columns of test mAP, with differences to ``baseline``; ``also`` names more
+    figures of ``metrics/eval.json`` (``{head}`` is the row's head), shown without a difference.
+    ``common`` overrides hold for every row. ``kind``: ``compare``; ``folds`` adds the mean over
+    the folds and their ensemble; ``cost`` times the search instead of comparing mAP. ``picture``
+    names the figure drawn besides the table's. ``expected`` is a second table (its header first).
+    """
+
+    id: str
+    title: str
+    baseline: str
+    rows: tuple[Row, ...]
+    heads: tuple[str, ...] = ("knn", "classifier")
+    also: tuple[str, ...] = ()
+    common: Overrides = field(default_factory=dict)
+    seeds: int = 3
+    notes: tuple[str, ...] = ()
+    kind: Literal["compare", "folds", "cost"] = "compare"
+    picture: Literal["codes", "h"] | None = None
+    expected: tuple[tuple[str, ...], ...] = ()
+
+
+# The experiment plan's own values, whatever the defaults have become. Training length is left out:
+# the sample has 57 optimiser steps an epoch where COCO has 1,770 (add -S train.num_epochs=100).
+PLAN_AS_WRITTEN: Overrides = {
+    "fusion.type": "hadamard_with_magnitude",
+    "hash.enabled": True,
+    "hash.batch_norm": False,
+    "hash.schedule": "constant",
+    "classifier.prior_init": False,
+    "align.projection": False,
+    "loss.classification": "bce",
+    "loss.bce_weight": 1.0,
+    "loss.cosine_weight": 1.0,
+    "loss.hash_weight": 0.1,
+    "loss.hash_reg.lambda_balance": 0.1,
+    "loss.hash_reg.lambda_decorr": 0.01,
+    "loss.pairwise_weight": 0.0,
+    "index.captions": "first",
+    "knn.k": 20,
+    "knn.distance": "hamming",
+    "knn.voting": "softmax",
+    "knn.tau": 0.07,
+}
+
+ALPHA, GAMMA = "loss.cosine_weight", "loss.hash_weight"
+ALPHA_NOTE = (
+    "With frozen towers and no projection the alignment term has no gradient, so alpha changes "
+    "nothing: rows that differ in alpha alone are equal by construction and were run once. "
+    "With align.projection=true alpha acts."
+)
+NAFLEX = {
+    "sample": "encoders/tiny-siglip-naflex",
+    "coco2014": "google/siglip2-base-patch16-naflex",
+}
+
+
+def _rows(pattern: str, key: str, values: tuple[Any, ...], **common: Any) -> tuple[Row, ...]:
+    return tuple(Row(pattern.format(value), {key: value, **common}) for value in values)
+
+
+def _alpha_gamma() -> tuple[Row, ...]:
+    return tuple(
+        Row(f"alpha {alpha}, gamma {gamma}", {ALPHA: alpha, GAMMA: gamma})
+        for alpha in (0.5, 1.0, 2.0)
+        for gamma in (0.05, 0.1, 0.2)
+    )
+
+
+def _schedules() -> tuple[Row, ...]:
+    """Rows of D1: at each code length the constant scale is what the others are compared with."""
+    rows = []
+    for bits in (16, 32, 64):
+        constant = f"{bits} bits, constant"
+        fixed = {"hash.bits": bits, "hash.schedule": "constant"}
+        rows.append(Row(constant, fixed, baseline=constant))
+        varied = [("linear", top) for top in (3.0, 8.0, 10.0, 12.0, 15.0, 50.0)]
+        if bits == 64:
+            varied += [("exponential", 10.0), ("step", 10.0)]
+        for schedule, top in varied:
+            settings = {"hash.bits": bits, "hash.schedule": schedule, "hash.scale_max": top}
+            name = f"{bits} bits, {schedule} to {top:g}"
+            rows.append(Row(name, settings, baseline=constant))
+    return tuple(rows)
+
+
+BITS = (16, 32, 64, 128, 256)
+FULL = "plan B: full"
+_ALL = (
+    Study(
+        "baselines",
+        "No training, no hash, directions only, the full method",
+        f"{FULL}, KNN",
+        (
+            Row(f"{FULL}, KNN", {}, "knn"),
+            Row(f"{FULL}, classifier", {}, "classifier"),
+            Row(f"{FULL}, hybrid", {}, "hybrid"),
+            Row("plan A: directions only, KNN", {"model.name": "direction_only"}, "knn"),
+            Row(
+                "plan A: directions only, classifier",
+                {"model.name": "direction_only"},
+                "classifier",
+            ),
+            Row("MLP", {"model.name": "mlp"}, "classifier"),
+            Row("zero-shot", {"model.name": "zeroshot"}, "zeroshot"),
+        ),
+        heads=(),
+        also=("test.{head}.F1_micro", "test.{head}.P@5"),
+        notes=(
+            "Zero-shot sees the picture alone and trains nothing: it is the same for every seed.",
+        ),
+        expected=(
+            ("what the plan expected on MS-COCO (not measured)", "mAP", "F1_micro", "P@5"),
+            ("zero-shot", ".32", ".28", ".41"),
+            ("MLP", ".68", ".71", ".74"),
+            ("plan A", ".66", ".69", ".72"),
+            ("plan B", ".71", ".74", ".78"),
+        ),
+    ),
+    Study(
+        "A1",
+        "Fusion of image and text vectors",
+        "hadamard_with_magnitude",
+        _rows(
+            "{}",
+            "fusion.type",
+            ("hadamard_with_magnitude", "hadamard", "concat_direction", "concat"),
+        ),
+        notes=("concat takes the raw embeddings, without the decomposition.",),
+    ),
+    Study(
+        "A2",
+        "Code length",
+        "64 bits",
+        (
+            *(Row(f"{bits} bits", {"hash.bits": bits}) for bits in BITS),
+            Row("no hash", {"hash.enabled": False}),
+        ),
+        also=(
+            "codes.bit_imbalance",
+            "codes.bit_correlation",
+            "codes.quantisation_error",
+            "codes.unique_share",
+        ),
+        notes=("Without a hash layer the neighbours are those of z by cosine.",),
+        picture="codes",
+    ),
+    Study(
+        "A3",
+        "Head: neighbours' vote, classifier, or their mix",
+        "knn",
+        tuple(Row(head, {}, head) for head in ("knn", "classifier", "hybrid")),
+        heads=(),
+        also=("test.{head}.CF1", "test.{head}.OF1", "test.{head}.P@5"),
+        notes=("The heads of one run: nothing is trained for this table alone.",),
+    ),
+    Study(
+        "B1",
+        "Towers: frozen, last two layers, all",
+        "frozen",
+        (
+            Row("frozen", {"encoder.unfreeze": "none"}),
+            Row("last 2 layers", {"encoder.unfreeze": "last_n", "encoder.last_n": 2}),
+            Row("all", {"encoder.unfreeze": "all"}),
+        ),
+        common={"train.num_epochs": 10},
+        notes=("Every row trains 10 epochs, the frozen one too: towers in training are slow.",),
+    ),
+    Study(
+        "B2",
+        "Weights of the loss terms",
+        "alpha 1.0, gamma 0.1",
+        (
+            *_alpha_gamma(),
+            *(Row(f"lambda1 {v:g}", {"loss.hash_reg.lambda_balance": v}) for v in (0.0, 1.0)),
+            *(Row(f"lambda2 {v:g}", {"loss.hash_reg.lambda_decorr": v}) for v in (0.0, 0.1)),
+            Row("BCE only", {ALPHA: 0.0, GAMMA: 0.0}),
+            *(
+                Row(f"projection, alpha {v}", {"align.projection": True, ALPHA: v})
+                for v in (0.5, 1.0, 2.0)
+            ),
+        ),
+        notes=(ALPHA_NOTE,),
+    ),
+    Study(
+        "B3",
+        "Patches a picture (NaFlex checkpoint)",
+        "256 patches",
+        _rows("{} patches", "datasets.{dataset}.encoder.max_num_patches", (196, 256, 512, 1024)),
+        common={"datasets.{dataset}.encoder.checkpoint": "{naflex}"},
+    ),
+    Study(
+        "B4",
+        "Class imbalance: classification loss",
+        "none (BCE)",
+        (
+            Row("none (BCE)", {"loss.classification": "bce"}),
+            Row("focal", {"loss.classification": "focal"}),
+            Row("class weights", {"loss.classification": "class_balanced"}),
+            Row("asymmetric", {"loss.classification": "asymmetric"}),
+        ),
+        also=("test.classifier.CF1", "test.classifier.OF1"),
+    ),
+    Study(
+        "B5",
+        "Learning rate and its schedule",
+        "lr 0.0002, cosine",
+        (
+            *_rows("lr {}, cosine", "train.lr", (0.0001, 0.0002, 0.0003, 0.001)),
+            Row("lr 0.0002, constant", {"train.lr": 0.0002, "train.lr_schedule": "constant"}),
+            Row("lr 0.0002, step", {"train.lr": 0.0002, "train.lr_schedule": "step"}),
+        ),
+        notes=("Each schedule begins with the same warm-up.",),
+    ),
+    Study(
+        "C1",
+        "Neighbours that vote (K)",
+        "K 20",
+        _rows("K {}", "knn.k", (5, 10, 20, 50, 100, 500)),
+        heads=("knn",),
+    ),
+    Study(
+        "C2",
+        "Distance of the neighbours",
+        "hamming",
+        _rows("{}", "knn.distance", ("hamming", "cosine", "hybrid", "asymmetric")),
+        heads=("knn",),
+    ),
+    Study(
+        "C3",
+        "Voting",
+        "softmax",
+        _rows("{}", "knn.voting", ("softmax", "uniform", "rank", "threshold")),
+        heads=("knn",),
+    ),
+    Study(
+        "C4",
+        "Temperature of softmax voting (tau)",
+        "tau 0.07",
+        _rows("tau {}", "knn.tau", (0.03, 0.07, 0.15, 0.2)),
+        heads=("knn",),
+    ),
+    Study(
+        "D1",
+        "Hash schedule and largest scale, by code length",
+        "64 bits, constant",
+        _schedules(),
+        also=("codes.quantisation_error",),
+        notes=("Rows are compared with the constant scale at their own code length.",),
+        picture="h",
+    ),
+    Study(
+        "E1",
+        "Search cost: Hamming against cosine",
+        "64 bits",
+        tuple(Row(f"{bits} bits", {"hash.bits": bits}) for bits in BITS),
+        heads=("knn",),
+        seeds=1,
+        kind="cost",
+    ),
+    Study(
+        "M1",
+        "Inputs: image, caption, or both",
+        "both",
+        _rows("{}", "model.inputs", ("both", "image", "caption")),
+        notes=(
+            'Captions describe the objects that are to be named: "both" and "caption" are not '
+            "comparable with the image-only literature (mAP on MS-COCO, train2014 to val2014: "
+            "SRN 77.1, ASL 86.6, Query2Label 91.3, ML-Decoder 91.4).",
+        ),
+    ),
+    Study(
+        "grid",
+        "Bits x fusion, alpha x gamma, K x tau",
+        "64 bits, hadamard_with_magnitude",
+        (
+            *(
+                Row(f"{bits} bits, {fusion}", {"hash.bits": bits, "fusion.type": fusion})
+                for bits in (32, 64, 128)
+                for fusion in ("concat_direction", "hadamard", "hadamard_with_magnitude")
+            ),
+            *_alpha_gamma(),
+            *(
+                Row(f"K {k}, tau {tau}", {"knn.k": k, "knn.tau": tau})
+                for k in (10, 20, 50)
+                for tau in (0.03, 0.07, 0.15)
+            ),
+        ),
+        notes=(ALPHA_NOTE, "K and tau change the vote alone: these rows share one training."),
+    ),
+    Study(
+        "plan",
+        "The plan as written against the defaults",
+        "plan as written",
+        (
+            Row("plan as written", PLAN_AS_WRITTEN),
+            Row("with prior bias", {**PLAN_AS_WRITTEN, "classifier.prior_init": True}),
+            Row("with BatchNorm", {**PLAN_AS_WRITTEN, "hash.batch_norm": True}),
+            Row("defaults", {}),
+        ),
+    ),
+    Study(
+        "kfold",
+        "Five folds over train, restval and val; test untouched",
+        "Karpathy split",
+        (
+            Row("Karpathy split", {"split.protocol": "karpathy"}),
+            *(
+                Row(
+                    f"fold {fold}",
+                    {"split.protocol": "kfold", "split.folds": 5, "split.fold": fold},
+                )
+                for fold in range(5)
+            ),
+        ),
+        seeds=1,
+        notes=(
+            "Mean over folds: the figures of the folds, and their standard deviation over folds.",
+            "Fold ensemble: the test scores averaged over the folds.",
+        ),
+        kind="folds",
+    ),
+)
+
+
+def studies(dataset: str) -> dict[str, Study]:
+    """Return every study by its id, for a dataset of ``params.yaml``.
+
+    Keys that name the dataset are filled in. A study that the dataset cannot serve (NaFlex needs
+    pictures) keeps its place, and :func:`check` says why.
+    """
+
+    def fill(overrides: Overrides) -> dict[str, Any]:
+        checkpoint = NAFLEX.get(dataset)
+        return {
+            key.replace("{dataset}", dataset): checkpoint if value == "{naflex}" else value
+            for key, value in overrides.items()
+        }
+
+    return {
+        study.id: replace(
+            study,
+            common=fill(study.common),
+            rows=tuple(replace(row, overrides=fill(row.overrides)) for row in study.rows),
+        )
+        for study in _ALL
+    }
+
+
+def check(study: Study, dataset: str) -> None:
+    """Raise :class:`InputError` where ``dataset`` cannot serve ``study``."""
+    if study.id == "B3" and dataset not in NAFLEX:
+        known = " or ".join(NAFLEX)
+        raise InputError(f"B3 varies the patches of a NaFlex checkpoint: use --dataset {known}")

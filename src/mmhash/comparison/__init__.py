@@ -1,0 +1,1 @@
+"""Rows of a study against their baseline: figures over seeds, tables, search cost."""

@@ -1,0 +1,1 @@
+"""Settings as DVC experiments: planned, found again, run, read."""
