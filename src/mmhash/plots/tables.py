@@ -44,6 +44,7 @@ PANELS = {
 CODE_PANELS = {
     "val_bit_imbalance": ("bit imbalance, mean |mean of ±1|", "val"),
     "val_bit_correlation": ("bit correlation, mean |r| over pairs", "val"),
+    "val_unique_share": ("unique codes, share of images", "val"),
     "val_quantisation_error": ("quantisation error, mean (|h| − 1)²", "val"),
 }
 MOST_CONFUSED = 20  # classes of the confusion chart: more cells cannot be told apart
