@@ -76,11 +76,13 @@ PLAN_AS_WRITTEN: Overrides = {
 }
 
 ALPHA, GAMMA = "loss.cosine_weight", "loss.hash_weight"
+HASH_TERM = (GAMMA, "loss.hash_reg.lambda_balance", "loss.hash_reg.lambda_decorr")
 ALPHA_NOTE = (
     "With frozen towers and no projection the alignment term has no gradient, so alpha changes "
     "nothing: rows that differ in alpha alone are equal by construction and were run once. "
     "With align.projection=true alpha acts."
 )
+PRIOR, NORM = {"classifier.prior_init": True}, {"hash.batch_norm": True}
 NAFLEX = {
     "sample": "encoders/tiny-siglip-naflex",
     "coco2014": "google/siglip2-base-patch16-naflex",
@@ -111,12 +113,12 @@ def _schedules() -> tuple[Row, ...]:
             varied += [("exponential", 10.0), ("step", 10.0)]
         for schedule, top in varied:
             settings = {"hash.bits": bits, "hash.schedule": schedule, "hash.scale_max": top}
-            name = f"{bits} bits, {schedule} to {top:g}"
-            rows.append(Row(name, settings, baseline=constant))
+            rows.append(Row(f"{bits} bits, {schedule} to {top:g}", settings, baseline=constant))
     return tuple(rows)
 
 
 BITS = (16, 32, 64, 128, 256)
+FUSIONS = ("hadamard_with_magnitude", "hadamard", "concat_direction", "concat")
 FULL = "plan B: full"
 _ALL = (
     Study(
@@ -152,12 +154,8 @@ _ALL = (
     Study(
         "A1",
         "Fusion of image and text vectors",
-        "hadamard_with_magnitude",
-        _rows(
-            "{}",
-            "fusion.type",
-            ("hadamard_with_magnitude", "hadamard", "concat_direction", "concat"),
-        ),
+        FUSIONS[0],
+        _rows("{}", "fusion.type", FUSIONS),
         notes=("concat takes the raw embeddings, without the decomposition.",),
     ),
     Study(
@@ -212,17 +210,20 @@ _ALL = (
     Study(
         "B2",
         "Weights of the loss terms",
-        "alpha 1.0, gamma 0.1",
+        "defaults",
         (
+            Row("defaults"),
             *_alpha_gamma(),
-            *(Row(f"lambda1 {v:g}", {"loss.hash_reg.lambda_balance": v}) for v in (0.0, 1.0)),
-            *(Row(f"lambda2 {v:g}", {"loss.hash_reg.lambda_decorr": v}) for v in (0.0, 0.1)),
+            *_rows("lambda1 {:g}", "loss.hash_reg.lambda_balance", (0.0, 1.0)),
+            *_rows("lambda2 {:g}", "loss.hash_reg.lambda_decorr", (0.0, 3.0, 100.0)),
+            Row("plan: gamma 0.1, lambda2 0.01", {k: PLAN_AS_WRITTEN[k] for k in HASH_TERM}),
             Row("BCE only", {ALPHA: 0.0, GAMMA: 0.0}),
             *(
                 Row(f"projection, alpha {v}", {"align.projection": True, ALPHA: v})
                 for v in (0.5, 1.0, 2.0)
             ),
         ),
+        also=("val.knn.mAP", "val.classifier.mAP"),
         notes=(ALPHA_NOTE,),
     ),
     Study(
@@ -258,7 +259,7 @@ _ALL = (
     Study(
         "C1",
         "Neighbours that vote (K)",
-        "K 20",
+        "K 50",
         _rows("K {}", "knn.k", (5, 10, 20, 50, 100, 500)),
         heads=("knn",),
     ),
@@ -320,7 +321,7 @@ _ALL = (
             *(
                 Row(f"{bits} bits, {fusion}", {"hash.bits": bits, "fusion.type": fusion})
                 for bits in (32, 64, 128)
-                for fusion in ("concat_direction", "hadamard", "hadamard_with_magnitude")
+                for fusion in FUSIONS[:3]
             ),
             *_alpha_gamma(),
             *(
@@ -337,10 +338,12 @@ _ALL = (
         "plan as written",
         (
             Row("plan as written", PLAN_AS_WRITTEN),
-            Row("with prior bias", {**PLAN_AS_WRITTEN, "classifier.prior_init": True}),
-            Row("with BatchNorm", {**PLAN_AS_WRITTEN, "hash.batch_norm": True}),
-            Row("defaults", {}),
+            Row("with prior bias", {**PLAN_AS_WRITTEN, **PRIOR}),
+            Row("with prior bias, BatchNorm", {**PLAN_AS_WRITTEN, **PRIOR, **NORM}),
+            Row("with both and our hash term", {**PRIOR, **NORM, "knn.k": 20}),
+            Row("defaults"),
         ),
+        also=("val.knn.mAP", "val.classifier.mAP", "codes.unique_share", "codes.bit_correlation"),
     ),
     Study(
         "kfold",

@@ -52,11 +52,7 @@ def test_the_list_of_studies_counts_rows_and_distinct_runs(
     lines = {line.split()[0]: line.split() for line in capsys.readouterr().out.splitlines()}
     assert lines["A2"][1:4] == ["6", "6", "3"]
     assert lines["A3"][1:4] == ["3", "1", "3"]  # the heads of one run
-    assert lines["grid"][1:4] == [
-        "27",
-        "19",
-        "3",
-    ]  # alpha without gradient; three rows are the base
+    assert lines["grid"][1:4] == ["27", "20", "3"]  # alpha without gradient; two are the base
     assert lines["kfold"][1:4] == ["6", "6", "1"]
 
 
