@@ -82,7 +82,9 @@ def test_the_plan_differs_from_the_defaults_in_what_the_readme_says(
         if parse_params(apply(values, {key: value})) != parse_params(values)
     }
     readme = (repository / "README.md").read_text(encoding="utf-8")
-    command = readme.partition("## The plan as written")[2].partition("```sh")[2].partition("```")[0]
+    command = (
+        readme.partition("## The plan as written")[2].partition("```sh")[2].partition("```")[0]
+    )
     parts = command.replace("\\", "").split("-S ")[1:]
     written = dict(parse_override(part.strip()) for part in parts)
     assert written == changed

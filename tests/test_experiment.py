@@ -21,14 +21,17 @@ def test_every_value_of_the_blocks_reaches_the_library() -> None:
     assert settings.seed == PARAMS.train.seed
 
 
-def test_the_defaults_are_those_of_the_plan_but_for_the_two_switches() -> None:
+def test_the_training_defaults_are_those_of_the_plan() -> None:
     settings = train_settings(PARAMS)
     assert (settings.batch_size, settings.gradient_accumulation_steps) == (32, 2)
     assert (settings.lr, settings.min_lr, settings.warmup_ratio) == (2e-4, 1e-6, 0.1)
-    weights = loss_weights(PARAMS)
-    assert (weights.bce_weight, weights.cosine_weight, weights.hash_weight) == (1.0, 1.0, 0.1)
-    assert PARAMS.classifier.prior_init
-    assert PARAMS.hash.batch_norm
+
+
+def test_the_block_inside_the_loss_block_becomes_plain_fields() -> None:
+    weights, block = loss_weights(PARAMS), PARAMS.loss
+    assert weights.hash_weight == block.hash_weight
+    assert weights.lambda_balance == block.hash_reg.lambda_balance
+    assert weights.lambda_decorr == block.hash_reg.lambda_decorr
 
 
 def changed(**blocks: dict) -> str:

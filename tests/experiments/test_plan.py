@@ -57,7 +57,7 @@ def test_alpha_counts_only_where_it_has_a_gradient(
 def test_an_override_leaves_the_given_values_alone(values: dict[str, Any]) -> None:
     assert apply(values, {"loss.hash_reg.lambda_balance": 9.0})["loss"]["hash_reg"] == {
         "lambda_balance": 9.0,
-        "lambda_decorr": 0.01,
+        "lambda_decorr": values["loss"]["hash_reg"]["lambda_decorr"],
     }
     assert values["loss"]["hash_reg"]["lambda_balance"] == 0.1
     with pytest.raises(InputError, match=r"unknown key hash\.bit;"):
