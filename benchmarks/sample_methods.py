@@ -26,6 +26,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "src"))
 
 import numpy as np
 import torch
+from training_runs import with_overrides
 
 from mmhash.ablations import PLAN_AS_WRITTEN
 from mmhash.codes import binarise, pack
@@ -37,7 +38,7 @@ from mmhash.files import digest, read_json, sha256_file, write_json, write_text
 from mmhash.index.kinds import build
 from mmhash.metrics.multilabel import multilabel_metrics
 from mmhash.models.weights import load_tagger
-from mmhash.params import Params, load_params, parse_params
+from mmhash.params import Params, load_params
 from mmhash.progress import track
 from mmhash.retriever import Retriever, knn_settings
 from mmhash.training.encode import encode
@@ -61,18 +62,6 @@ SETTINGS: dict[str, dict[str, Any]] = {
 }
 RESULT = Path("benchmarks/results/sample_methods.json")
 MARKS = ("<!-- sample-methods:begin -->", "<!-- sample-methods:end -->")
-
-
-def with_overrides(params: Params, overrides: dict[str, Any]) -> Params:
-    """Return ``params`` with dotted keys replaced, checked as a whole again."""
-    values = params.model_dump()
-    for key, value in overrides.items():
-        *blocks, last = key.split(".")
-        target = values
-        for block in blocks:
-            target = target[block]
-        target[last] = value
-    return parse_params(values)
 
 
 def dataset() -> Dataset:

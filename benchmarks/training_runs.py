@@ -1,0 +1,112 @@
+"""What the benchmarks share: train from overrides, encode, let the codes vote.
+
+Not a benchmark itself.
+"""
+
+import sys
+import tempfile
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "src"))
+
+import numpy as np
+from scipy import sparse
+
+from mmhash.codes import binarise, pack
+from mmhash.experiment import loss_weights, model_config, train_settings
+from mmhash.features import Dataset
+from mmhash.index.kinds import build
+from mmhash.index.search import neighbour_chunks
+from mmhash.models.weights import load_tagger
+from mmhash.params import Params, load_params, parse_params
+from mmhash.training.encode import encode
+from mmhash.training.loop import train
+from mmhash.training.selection import mean_average_precision
+from mmhash.training.settings import TrainingData
+from mmhash.voting import vote, weights
+
+PARAMS = Path(__file__).resolve().parents[1] / "params.yaml"
+
+mean_ap = mean_average_precision
+
+
+def with_overrides(params: Params, overrides: dict[str, Any]) -> Params:
+    """Return ``params`` with dotted keys replaced, checked as a whole again."""
+    values = params.model_dump()
+    for key, value in overrides.items():
+        *blocks, last = key.split(".")
+        target = values
+        for block in blocks:
+            target = target[block]
+        target[last] = value
+    return parse_params(values)
+
+
+@dataclass
+class Coded:
+    """A trained model's view of the data, by split ("database", "val", "test").
+
+    ``soft`` is h or z (n, width) float32, ``logits`` and ``labels`` (n, C).
+    """
+
+    hashed: bool
+    epochs: int
+    best_epoch: int
+    soft: dict[str, np.ndarray] = field(default_factory=dict)
+    logits: dict[str, np.ndarray] = field(default_factory=dict)
+    labels: dict[str, np.ndarray] = field(default_factory=dict)
+
+
+def train_and_encode(
+    data: Dataset,
+    overrides: dict[str, Any],
+    splits: tuple[str, ...] = ("val", "test"),
+    state: Path | None = None,
+) -> Coded:
+    """Train with ``params.yaml`` under ``overrides`` and encode the database and ``splits``.
+
+    A run that was killed goes on after its last epoch where ``state`` names a folder to keep it in.
+    """
+    params = with_overrides(load_params(PARAMS), overrides)
+    features = data.features
+    config = model_config(
+        params, features.image.shape[1], features.text.shape[1], len(data.categories)
+    )
+    rows = TrainingData(features, data.training_rows(), data.rows("val"), tuple(data.categories))
+    with tempfile.TemporaryDirectory(prefix="mmhash-") as name:
+        scratch = Path(name)
+        summary = train(
+            rows,
+            config,
+            loss_weights(params),
+            train_settings(params),
+            device="cpu",
+            cache=state or scratch / "cache",
+            out=scratch / "model",
+        )
+        tagger, scale = load_tagger(scratch / "model")
+    coded = Coded(config.hash.enabled, summary.epochs_run, summary.best_epoch)
+    for split in ("database", *splits):
+        if split == "database" and not coded.hashed:
+            continue
+        where = data.database_rows() if split == "database" else data.rows(split)
+        found = encode(tagger, features, where, scale)
+        coded.soft[split] = found["h" if coded.hashed else "z"]
+        coded.logits[split] = found["logits"]
+        coded.labels[split] = features.labels[where]
+    return coded
+
+
+def knn_scores(coded: Coded, split: str, k: int, tau: float) -> np.ndarray:
+    """Return the votes (n, C) of the ``k`` nearest binary codes of the database, ties expected."""
+    index = build(pack(binarise(coded.soft["database"])))
+    owners = sparse.csr_array(coded.labels["database"], dtype=np.float64)
+    queries = pack(binarise(coded.soft[split]))
+    return np.concatenate(
+        [
+            vote(chunk, owners, weights(chunk, k, tau=tau))
+            for chunk in neighbour_chunks(index, queries, k)
+        ]
+    )
