@@ -3,7 +3,7 @@
 Real labels (COCO), synthetic features (``synthetic_features.py``). Two parts:
 
     python benchmarks/close_the_gap.py --screen      # mechanisms one by one, 256-d, on val
-    python benchmarks/close_the_gap.py --full        # the defaults at full size, val and test
+    python benchmarks/close_the_gap.py --full        # the runs of FULL at full size, val and test
 
 Finished runs stand in ``benchmarks/results/close_the_gap.json`` and are skipped, so both can be
 interrupted. ``--table`` prints the tables of what is there.
@@ -27,14 +27,13 @@ import synthetic_features
 import torch
 from hash_mechanisms import MECHANISMS, Mechanism, fit
 from scipy import sparse
-from training_runs import PARAMS, knn_scores, mean_ap, train_and_encode
+from training_runs import mean_ap, train_and_encode
 
 from mmhash.codes import binarise, pack
 from mmhash.features import Dataset
 from mmhash.files import read_json, write_json
 from mmhash.index.kinds import build
 from mmhash.index.search import neighbour_chunks
-from mmhash.params import load_params
 from mmhash.training.encode import encode
 from mmhash.voting import vote, weights
 
@@ -87,6 +86,13 @@ def results() -> dict[str, Any]:
     return read_json(RESULT) if RESULT.exists() else {"screen": {}, "full": {}}
 
 
+def keep(part: str, key: str, found: dict[str, Any]) -> None:
+    """Add a finished run to the results."""
+    everything = results()
+    everything[part][key] = found
+    write_json(RESULT, everything)
+
+
 def screen(levels: list[str], names: list[str], cache: Path, seed: int) -> None:
     """Run the mechanisms that are not in the results yet."""
     torch.set_num_threads(1)
@@ -97,9 +103,7 @@ def screen(levels: list[str], names: list[str], cache: Path, seed: int) -> None:
                 continue
             data = synthetic_features.folder(level, 256, cache)
             found = screen_one(data, MECHANISMS[name], seed)
-            everything = results()
-            everything["screen"][key] = found
-            write_json(RESULT, everything)
+            keep("screen", key, found)
             knn = found.get("knn", {})
             best = max(knn, key=knn.get) if knn else "-"
             print(
@@ -134,7 +138,7 @@ FULL: dict[str, dict[str, Any]] = {
 
 
 def full(level: str, names: list[str], seeds: list[int], cache: Path) -> None:
-    """Train at full size what is not in the results yet, with params.yaml; seed by seed."""
+    """Train at full size what is not in the results yet; seed by seed."""
     torch.set_num_threads(1)
     for seed in seeds:
         for name in names:
@@ -148,21 +152,16 @@ def full(level: str, names: list[str], seeds: list[int], cache: Path) -> None:
             )
             found: dict[str, Any] = {"epochs": coded.epochs, "best_epoch": coded.best_epoch}
             found["seconds"] = round(time.perf_counter() - start)
-            knn = load_params(PARAMS).knn
             for split in ("val", "test"):
                 labels = coded.labels[split]
                 figures: dict[str, Any] = {
                     "classifier": round(mean_ap(coded.logits[split], labels), 5)
                 }
                 if coded.hashed:
-                    votes = knn_scores(coded, split, knn.k, knn.tau)
-                    figures["knn"] = round(mean_ap(votes, labels), 5)
                     base = (coded.soft["database"], coded.labels["database"])
                     figures["grid"] = vote_grid(*base, coded.soft[split], labels)
                 found[split] = figures
-            everything = results()
-            everything["full"][key] = found
-            write_json(RESULT, everything)
+            keep("full", key, found)
             print(key, found, flush=True)
 
 
@@ -219,7 +218,7 @@ def main() -> None:
     """Screen, run at full size, or print."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
     parser.add_argument("--screen", action="store_true", help="the mechanisms, on val")
-    parser.add_argument("--full", action="store_true", help="the defaults at full size")
+    parser.add_argument("--full", action="store_true", help="the runs of FULL at full size")
     parser.add_argument("--table", action="store_true", help="print what is there")
     parser.add_argument("--levels", nargs="*", default=["second", "first"])
     parser.add_argument("--names", nargs="*", default=[])

@@ -75,9 +75,7 @@ MECHANISMS: dict[str, Mechanism] = {
     "+ .1 pairwise": Mechanism(PLAIN | {"loss.pairwise_weight": 0.1}),
     "+ GELU": Mechanism(PLAIN | {"fusion.activation": "gelu"}),
     "+ γ .01": Mechanism(PLAN_LOSS | {"loss.hash_weight": 0.01}),
-    "+ decorrelation": Mechanism(
-        {"loss.hash_weight": 0.03, "loss.hash_reg.lambda_decorr": 100.0}  # now the defaults
-    ),
+    "+ decorrelation": Mechanism({"loss.hash_weight": 0.03, "loss.hash_reg.lambda_decorr": 100.0}),
 }
 
 

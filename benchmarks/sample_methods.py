@@ -15,7 +15,6 @@ Each seed changes initial weights, dropout, order and captions.
 import json
 import platform
 import sys
-import tempfile
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 from pathlib import Path
@@ -26,24 +25,20 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "src"))
 
 import numpy as np
 import torch
-from training_runs import with_overrides
+from training_runs import train_tagger, with_overrides
 
 from mmhash.ablations import PLAN_AS_WRITTEN
 from mmhash.codes import binarise, pack
 from mmhash.encoders.prototypes import cosine_scores
 from mmhash.evaluation import score_split
-from mmhash.experiment import loss_weights, model_config, train_settings
 from mmhash.features import Dataset, load_features
 from mmhash.files import digest, read_json, sha256_file, write_json, write_text
 from mmhash.index.kinds import build
 from mmhash.metrics.multilabel import multilabel_metrics
-from mmhash.models.weights import load_tagger
 from mmhash.params import Params, load_params
 from mmhash.progress import track
 from mmhash.retriever import Retriever, knn_settings
 from mmhash.training.encode import encode
-from mmhash.training.loop import train
-from mmhash.training.settings import TrainingData
 
 SEEDS = (1, 2, 3, 4, 5)  # fixed before any method was run
 METHODS: dict[str, dict[str, Any]] = {
@@ -91,22 +86,7 @@ def run(task: tuple[str, str, int]) -> dict[str, Any]:
     params = task_params(task)
     data, device = dataset(), torch.device("cpu")
     vectors = data.features
-    config = model_config(
-        params, vectors.image.shape[1], vectors.text.shape[1], len(data.categories)
-    )
-    names = tuple(data.categories)
-    with tempfile.TemporaryDirectory(prefix="mmhash-") as folder:
-        scratch = Path(folder)
-        summary = train(
-            TrainingData(vectors, data.training_rows(), data.rows("val"), names),
-            config,
-            loss_weights(params),
-            train_settings(params),
-            device=device,
-            cache=scratch / "cache",
-            out=scratch / "model",
-        )
-        tagger, scale = load_tagger(scratch / "model")
+    tagger, scale, summary = train_tagger(data, params)
     found = encode(tagger, vectors, data.database_rows(), scale)
     items = pack(binarise(found["h"])) if "h" in found else found["z"]
     retriever = Retriever(

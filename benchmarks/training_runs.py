@@ -1,4 +1,4 @@
-"""What the benchmarks share: train from overrides, encode, let the codes vote.
+"""What the benchmarks share: train from overrides, and encode.
 
 Not a benchmark itself.
 """
@@ -12,20 +12,16 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "src"))
 
 import numpy as np
-from scipy import sparse
 
-from mmhash.codes import binarise, pack
 from mmhash.experiment import loss_weights, model_config, train_settings
 from mmhash.features import Dataset
-from mmhash.index.kinds import build
-from mmhash.index.search import neighbour_chunks
+from mmhash.models.tagger import Tagger
 from mmhash.models.weights import load_tagger
 from mmhash.params import Params, load_params, parse_params
 from mmhash.training.encode import encode
-from mmhash.training.loop import train
+from mmhash.training.loop import TrainingSummary, train
 from mmhash.training.selection import mean_average_precision
 from mmhash.training.settings import TrainingData
-from mmhash.voting import vote, weights
 
 PARAMS = Path(__file__).resolve().parents[1] / "params.yaml"
 
@@ -59,17 +55,13 @@ class Coded:
     labels: dict[str, np.ndarray] = field(default_factory=dict)
 
 
-def train_and_encode(
-    data: Dataset,
-    overrides: dict[str, Any],
-    splits: tuple[str, ...] = ("val", "test"),
-    state: Path | None = None,
-) -> Coded:
-    """Train with ``params.yaml`` under ``overrides`` and encode the database and ``splits``.
+def train_tagger(
+    data: Dataset, params: Params, state: Path | None = None
+) -> tuple[Tagger, float, TrainingSummary]:
+    """Train as ``params`` says; return the best tagger, its β and how the training went.
 
     A run that was killed goes on after its last epoch where ``state`` names a folder to keep it in.
     """
-    params = with_overrides(load_params(PARAMS), overrides)
     features = data.features
     config = model_config(
         params, features.image.shape[1], features.text.shape[1], len(data.categories)
@@ -87,7 +79,24 @@ def train_and_encode(
             out=scratch / "model",
         )
         tagger, scale = load_tagger(scratch / "model")
-    coded = Coded(config.hash.enabled, summary.epochs_run, summary.best_epoch)
+    assert tagger is not None  # zero-shot has nothing to train
+    return tagger, scale, summary
+
+
+def train_and_encode(
+    data: Dataset,
+    overrides: dict[str, Any],
+    splits: tuple[str, ...] = ("val", "test"),
+    state: Path | None = None,
+) -> Coded:
+    """Train with ``params.yaml`` under ``overrides`` and encode the database and ``splits``.
+
+    A run that was killed goes on after its last epoch where ``state`` names a folder to keep it in.
+    """
+    params = with_overrides(load_params(PARAMS), overrides)
+    tagger, scale, summary = train_tagger(data, params, state)
+    features = data.features
+    coded = Coded(tagger.hash is not None, summary.epochs_run, summary.best_epoch)
     for split in ("database", *splits):
         if split == "database" and not coded.hashed:
             continue
@@ -97,16 +106,3 @@ def train_and_encode(
         coded.logits[split] = found["logits"]
         coded.labels[split] = features.labels[where]
     return coded
-
-
-def knn_scores(coded: Coded, split: str, k: int, tau: float) -> np.ndarray:
-    """Return the votes (n, C) of the ``k`` nearest binary codes of the database, ties expected."""
-    index = build(pack(binarise(coded.soft["database"])))
-    owners = sparse.csr_array(coded.labels["database"], dtype=np.float64)
-    queries = pack(binarise(coded.soft[split]))
-    return np.concatenate(
-        [
-            vote(chunk, owners, weights(chunk, k, tau=tau))
-            for chunk in neighbour_chunks(index, queries, k)
-        ]
-    )
