@@ -30,7 +30,7 @@ def main() -> None:
                 precision=choose_precision(params.profile.precision, device),
             )
             names = [category["name"] for category in read_json("data/categories.json")]
-            vectors = prototypes(towers, names, params.zeroshot.prompts)
+            vectors = prototypes(towers.encode_texts, names, params.zeroshot.prompts)
         write_npy("data/prototypes.npy", vectors)
 
 

@@ -1,11 +1,9 @@
 """train: fusion, hash layer and classifier on the stored features, or with the towers."""
 
-import shutil
 import sys
 from pathlib import Path
 
 import _checkout  # noqa: F401
-from dvclive import Live
 
 from mmhash.cost import measured
 from mmhash.encoders.device import choose_device
@@ -21,7 +19,7 @@ from mmhash.experiment import (
 from mmhash.features import load_features
 from mmhash.files import cache_dir, write_json
 from mmhash.params import load_params
-from mmhash.tracking import trackers
+from mmhash.tracking import dvclive_log, trackers
 from mmhash.training.checkpoint import training_key, write_untrained
 from mmhash.training.loop import train
 from mmhash.training.settings import TrainingData
@@ -35,17 +33,15 @@ INPUTS = [
 def main() -> None:
     """Write ``model/``, ``dvclive/`` and ``metrics/train.json``."""
     params = load_params()
-    # Without these settings DVCLive rewrites dvc.yaml and saves experiments by itself.
-    quiet = Live("dvclive", dvcyaml=None, report=None, save_dvc_exp=False)
     tracked = trackers(params.tracking.model_dump(), run_name(params), params.model_dump())
-    with measured("train", params.profile.vram_alert_gb), quiet as live, tracked as track:
+    alert = params.profile.vram_alert_gb
+    with measured("train", alert), dvclive_log("dvclive") as live, tracked as track:
         dataset = load_features(Path("features"), Path("data"))
         vectors = dataset.features
         model = model_config(
             params, vectors.image.shape[1], vectors.text.shape[1], len(dataset.categories)
         )
         if model.name == "zeroshot":
-            live.make_summary()
             write_untrained(Path("model"), model, tuple(dataset.categories))
             write_json("metrics/train.json", {"notes": ["model.name is zeroshot: no training"]})
             return
@@ -55,13 +51,7 @@ def main() -> None:
         checksums = training_inputs(INPUTS, towers)
 
         def log(row: dict[str, float]) -> None:
-            if row["epoch"] == 0:  # also after memory ran out, when the training starts over
-                shutil.rmtree("dvclive", ignore_errors=True)
-            live.step = int(row["epoch"])
-            for name, value in row.items():
-                if name != "epoch":
-                    live.log_metric(name, value)
-            live.make_summary()
+            live(row)
             track(row)
 
         summary = train(

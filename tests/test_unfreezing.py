@@ -179,10 +179,10 @@ def test_codes_are_the_taggers_on_vectors_of_the_tuned_towers_and_not_of_the_fro
     checkout.extract(towers, Path("direct"))
     np.testing.assert_array_equal(codes(model, Path("direct")), tuned)
     prompts = checkout.params().zeroshot.prompts
-    expected = prototypes(towers, ["car", "dog"], prompts)
+    expected = prototypes(towers.encode_texts, ["car", "dog"], prompts)
     classes = class_vectors(checkout.params(), model, ["car", "dog"], CPU)
     np.testing.assert_array_equal(classes, expected)
-    before = prototypes(load_checkpoint(TINY, None, CPU), ["car", "dog"], prompts)
+    before = prototypes(load_checkpoint(TINY, None, CPU).encode_texts, ["car", "dog"], prompts)
     assert np.abs(expected - before).max() > 1e-4
 
 

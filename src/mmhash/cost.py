@@ -11,8 +11,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-import torch
-
 from mmhash.files import read_json, write_json
 
 COST_DIR = Path("metrics/cost")
@@ -38,7 +36,8 @@ def measured(stage: str, vram_alert_gb: float | None = None) -> Iterator[dict[st
     yield figures
     figures = {"seconds": round(time.perf_counter() - start, 3), **figures}
     figures["peak_ram_mb"] = round(peak_ram_mb(), 1)
-    if torch.cuda.is_available():
+    torch = sys.modules.get("torch")  # takes seconds to import, and not every stage needs it
+    if torch is not None and torch.cuda.is_available():
         peak = torch.cuda.max_memory_allocated()
         figures["peak_vram_mb"] = round(peak / 1e6, 1)
         if vram_alert_gb is not None and peak > vram_alert_gb * 1e9:

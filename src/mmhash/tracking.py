@@ -1,6 +1,6 @@
-"""Training curves in TensorBoard and Weights & Biases, beside DVCLive and under the same names.
+"""Training curves in DVCLive, and under the same names in TensorBoard and Weights & Biases.
 
-Both packages are optional and imported only when asked for. What they write goes below
+The latter two packages are optional and imported only when asked for. What they write goes below
 ``.cache/tracking`` of the main checkout, never into DVC's outs, and cannot change a result.
 
 A training shows its rows from the first epoch on whenever it starts: resumed after a kill, or over
@@ -33,6 +33,30 @@ def require_packages(tracking: Mapping[str, bool]) -> None:
             f"tracking.{missing[0]} is true, but {' and '.join(missing)} is not installed; "
             f"pip install -c constraints.txt {' '.join(missing)}, or set {off}"
         )
+
+
+@contextmanager
+def dvclive_log(folder: str) -> Iterator[Log]:
+    """Yield a function that adds the history row of a finished epoch to DVCLive's ``folder``.
+
+    The row of epoch 0 clears it: the training also starts over after memory ran out. A folder
+    without a row holds an empty summary.
+    """
+    from dvclive import Live  # loads pandas
+
+    # Without these settings DVCLive rewrites dvc.yaml and saves experiments by itself.
+    with Live(folder, dvcyaml=None, report=None, save_dvc_exp=False) as live:
+        live.make_summary()
+
+        def log(row: Mapping[str, float]) -> None:
+            if row["epoch"] == 0:
+                shutil.rmtree(folder, ignore_errors=True)
+            live.step = int(row["epoch"])
+            for name, value in _metrics(row).items():
+                live.log_metric(name, value)
+            live.make_summary()
+
+        yield log
 
 
 @contextmanager

@@ -53,15 +53,7 @@ def towers_in_training(params: Params, dataset: Dataset, device: torch.device) -
     stored = {"dtype": dataset.meta["dtype"], "normalise": dataset.meta["normalised"]}
 
     def encode(model: Path) -> None:
-        tuned = load_towers(
-            model,
-            source.checkpoint,
-            source.revision,
-            device,
-            source.max_num_patches,
-            precision=choose_precision(profile.precision, device),
-            compile_towers=profile.compile,
-        )
+        tuned = _trained_towers(params, model, device, compile_towers=profile.compile)
         key = extraction_key(images, tuned, **stored, raw=raw)
         extract(
             images,
@@ -106,17 +98,24 @@ def class_vectors(
     params: Params, model: Path, categories: list[str], device: torch.device
 ) -> np.ndarray:
     """Return the unit text vector of each class name (C, D_t) by the towers of ``model``."""
+    towers = _trained_towers(params, model, device)
+    return prototypes(towers.encode_texts, categories, params.zeroshot.prompts)
+
+
+def _trained_towers(
+    params: Params, model: Path, device: torch.device, *, compile_towers: bool = False
+) -> Towers:
     source = params.dataset.encoder
     assert source is not None  # the schema sees to it
-    towers = load_towers(
+    return load_towers(
         model,
         source.checkpoint,
         source.revision,
         device,
         source.max_num_patches,
         precision=choose_precision(params.profile.precision, device),
+        compile_towers=compile_towers,
     )
-    return prototypes(towers, categories, params.zeroshot.prompts)
 
 
 def load_towers(

@@ -54,7 +54,7 @@ def _token_length(towers: Towers) -> Finding:
 
 def _zero_shot(towers: Towers, vectors: np.ndarray, present: list[set[str]]) -> Finding:
     names = sorted(set().union(*present))
-    scores = cosine_scores(vectors, prototypes(towers, names, PROMPTS))
+    scores = cosine_scores(vectors, prototypes(towers.encode_texts, names, PROMPTS))
     labels = np.array([[name in found for name in names] for found in present], dtype=np.uint8)
     area = multilabel_metrics((1 + scores) / 2, labels, 0.5)["AUC_macro"]
     seen = f"area under the ROC curve {area:.2f} over {len(names)} classes (chance 0.50)"

@@ -1,21 +1,25 @@
 """Zero-shot classification: every class as the mean direction of its prompts' texts."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
+import torch
 
-from mmhash.encoders.checkpoint import Towers
 from mmhash.errors import InputError
 
 
 def prototypes(
-    towers: Towers, names: Sequence[str], prompts: Sequence[str], batch: int = 256
+    encode_texts: Callable[[Sequence[str]], torch.Tensor],
+    names: Sequence[str],
+    prompts: Sequence[str],
+    batch: int = 256,
 ) -> np.ndarray:
     """Return one unit vector a class, float32 (C, width_text).
 
-    Each prompt template holds ``{}`` for the class name. The texts' vectors are scaled to unit
-    length, averaged over the templates and scaled again: their mean on the unit sphere (Radford et
-    al., "Learning Transferable Visual Models From Natural Language Supervision", 2021, §3.1.4).
+    ``encode_texts`` gives the vectors (n, width_text) of n texts. Each prompt template holds ``{}``
+    for the class name. The texts' vectors are scaled to unit length, averaged over the templates
+    and scaled again: their mean on the unit sphere (Radford et al., "Learning Transferable Visual
+    Models From Natural Language Supervision", 2021, §3.1.4).
     Raises :class:`InputError` where there is no template, no name, or a template without ``{}``.
     """
     if not prompts or not names:
@@ -26,7 +30,7 @@ def prototypes(
     texts = [prompt.replace("{}", name) for name in names for prompt in prompts]
     vectors = np.concatenate(
         [
-            towers.encode_texts(texts[start : start + batch]).double().cpu().numpy()
+            encode_texts(texts[start : start + batch]).double().cpu().numpy()
             for start in range(0, len(texts), batch)
         ]
     )

@@ -10,6 +10,7 @@ images, and look at the maximum error and the reliability table beside it.
 import numpy as np
 from scipy.special import expit, logit
 from sklearn.linear_model import LogisticRegression
+from threadpoolctl import threadpool_limits
 
 BINS = 15
 # Scores are kept this far from 0 and 1 before the logit: a class for which no neighbour voted has
@@ -68,7 +69,8 @@ def fit_calibration(scores: np.ndarray, labels: np.ndarray) -> tuple[float, floa
     if truth.min() == truth.max():
         return 1.0, 0.0
     model = LogisticRegression(C=RIDGE, solver="newton-cholesky", tol=1e-10)
-    model.fit(_logits(scores).reshape(-1, 1), truth)
+    with threadpool_limits(1):  # the order of BLAS sums depends on the number of threads
+        model.fit(_logits(scores).reshape(-1, 1), truth)
     return float(model.coef_[0, 0]), float(model.intercept_[0])
 
 

@@ -270,12 +270,13 @@ def _forked_random_state(device: torch.device) -> Iterator[None]:
 @contextmanager
 def _deterministic(enabled: bool) -> Iterator[None]:
     """Ask PyTorch for algorithms whose result does not depend on the order of threads."""
-    before = torch.are_deterministic_algorithms_enabled()
+    before = torch.get_deterministic_debug_mode()
     if enabled:
         # cuBLAS is reproducible only with a workspace of fixed size, read at its first use.
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
-    torch.use_deterministic_algorithms(enabled)
+    # use_deterministic_algorithms does the same and imports the compiler first, for seconds.
+    torch.set_deterministic_debug_mode("error" if enabled else "default")
     try:
         yield
     finally:
-        torch.use_deterministic_algorithms(before)
+        torch.set_deterministic_debug_mode(before)
