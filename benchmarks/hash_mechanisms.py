@@ -49,6 +49,7 @@ class Mechanism:
     bank: int = 0  # detached codes of so many earlier rows vote too
     central: float = 0.0  # weight of central similarity
     nested: bool = False  # each of the first 16, 32, 64, ... bits must classify
+    weighted: bool = False  # afterwards, a vote in which bits count by the classifier's use of them
     teacher: bool = False  # half of the target comes from the model without hash
 
 
@@ -73,6 +74,7 @@ MECHANISMS: dict[str, Mechanism] = {
     "+ .1 central": Mechanism(PLAIN, central=0.1),
     "+ nested": Mechanism(PLAIN, nested=True),
     "+ .1 pairwise": Mechanism(PLAIN | {"loss.pairwise_weight": 0.1}),
+    "+ bit weights": Mechanism(PLAIN, weighted=True),
     "+ GELU": Mechanism(PLAIN | {"fusion.activation": "gelu"}),
     "+ γ .01": Mechanism(PLAN_LOSS | {"loss.hash_weight": 0.01}),
     "+ decorrelation": Mechanism({"loss.hash_weight": 0.03, "loss.hash_reg.lambda_decorr": 100.0}),

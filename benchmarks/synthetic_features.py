@@ -195,7 +195,7 @@ RESULT = Path(__file__).resolve().parent / "results/synthetic_features.json"
 
 def compare(labels: Path, cache: Path) -> list[dict[str, Any]]:
     """Repeat both trials; return one row a figure: level, run, head, K, tau, trial, here."""
-    from training_runs import knn_scores, mean_ap, train_and_encode
+    from training_runs import mean_ap, train_and_encode, vote_grid
 
     rows = []
     data: dict[str, Dataset] = {}
@@ -205,11 +205,12 @@ def compare(labels: Path, cache: Path) -> list[dict[str, Any]]:
         coded = train_and_encode(
             data[level], TRIAL | overrides | {"train.num_epochs": epochs}, ("test",)
         )
+        truth, votes = coded.labels["test"], {}
+        if any(head == "knn" for head, *_ in figures):
+            base = (coded.soft["database"], coded.labels["database"])
+            votes = vote_grid(*base, coded.soft["test"], truth)
         for head, k, tau, trial in figures:
-            scores = coded.logits["test"]
-            if head == "knn":
-                scores = knn_scores(coded, "test", k, tau)
-            here = mean_ap(scores, coded.labels["test"])
+            here = votes[f"{k},{tau}"] if head == "knn" else mean_ap(coded.logits["test"], truth)
             row = {"level": level, "run": name, "head": head, "k": k, "tau": tau}
             rows.append(row | {"trial": trial, "here": round(here, 4)})
             print(json.dumps(rows[-1]), flush=True)

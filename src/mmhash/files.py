@@ -5,6 +5,7 @@ import hashlib
 import json
 import logging
 import os
+import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -43,6 +44,16 @@ def atomic_path(path: Path | str) -> Iterator[Path]:
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
+
+
+def require_space(folder: Path, needed: int, what: str) -> None:
+    """Make ``folder``; raise :class:`InputError` where its disk has fewer than ``needed`` bytes."""
+    folder.mkdir(parents=True, exist_ok=True)
+    free = shutil.disk_usage(folder).free
+    if needed > free:
+        raise InputError(
+            f"{what}: needs {needed:,} bytes in {folder}, which has {free:,} free; make room"
+        )
 
 
 def write_bytes(path: Path | str, data: bytes) -> None:

@@ -65,7 +65,8 @@ class _Image:
 def how_to_get_coco(root: Path | str) -> str:
     """Return the words that tell a user how to put COCO 2014 below ``root``."""
     return (
-        "get annotations_trainval2014.zip (253 MB, http://images.cocodataset.org/annotations/), "
+        "set datasets.coco2014.download=true, or get annotations_trainval2014.zip (253 MB, "
+        "http://images.cocodataset.org/annotations/), "
         "train2014.zip (13.5 GB) and val2014.zip (6.6 GB, both http://images.cocodataset.org/zips/)"
         f" and unpack them so that {root}/annotations, {root}/images/train2014 and "
         f"{root}/images/val2014 stand there, or set datasets.coco2014.root to a copy you have"

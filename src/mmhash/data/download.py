@@ -1,24 +1,22 @@
-"""Downloads that can be cut at any byte, and archives that are not trusted."""
+"""Downloads that can be cut at any byte."""
 
 import http.client
 import math
 import os
+import queue
 import re
-import shutil
-import stat
+import threading
 import time
 import urllib.error
 import urllib.parse
 import urllib.request
-import zipfile
-import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from email.message import Message
 from pathlib import Path
 from typing import IO
 
 from mmhash.errors import InputError
-from mmhash.files import atomic_path, sha256_file
+from mmhash.files import require_space, sha256_file
 from mmhash.progress import track
 
 BLOCK = 1 << 20
@@ -74,48 +72,28 @@ def fetch(
     return got
 
 
-def extract_member(archive: Path, member: str, destination: Path, max_bytes: int) -> None:
-    """Write the one file ``member`` of a zip ``archive`` to ``destination``, at most ``max_bytes``.
+def side_by_side(tasks: Sequence[Callable[[], object]]) -> None:
+    """Run ``tasks`` at the same time; the first exception is raised at once.
 
-    Nothing else in the archive is looked at, and no path of the archive is ever used as a path on
-    disk. Raises :class:`InputError` for a damaged archive (each member carries a CRC-32), and for
-    a member that is absent, a folder, a link, encrypted, larger than allowed, or whose name points
-    outside; ``destination`` is then left as it was.
+    The others are then left to end with the process (Ctrl-C does not wait for a slow server
+    either): what they had received is on disk, and the next call goes on from there.
     """
-    if member.startswith(("/", "\\")) or ".." in re.split(r"[/\\]", member):
-        raise InputError(f"{archive}: member name {member!r} points outside the archive")
-    try:
-        with zipfile.ZipFile(archive) as opened:
-            info = opened.getinfo(member)
-            if info.is_dir() or stat.S_ISLNK(info.external_attr >> 16):
-                raise InputError(f"{archive}: member {member!r} is a folder or a link, not a file")
-            if info.flag_bits & 1:
-                raise InputError(f"{archive}: member {member!r} is encrypted; unpack it yourself")
-            if info.file_size > max_bytes:
-                raise InputError(
-                    f"{archive}: member {member!r} claims {info.file_size:,} bytes, more than the "
-                    f"{max_bytes:,} it may have; this is not the archive that was meant"
-                )
-            _require_space(destination, info.file_size, str(archive))
-            with (
-                opened.open(info) as source,  # ends at file_size and then checks the CRC
-                atomic_path(destination) as temporary,
-                temporary.open("wb") as target,
-            ):
-                shutil.copyfileobj(source, target, BLOCK)
-    except FileNotFoundError:
-        raise InputError(f"{archive}: no such file") from None
-    except KeyError:
-        raise InputError(f"{archive}: holds no {member!r}; is it the right archive?") from None
-    except (zipfile.BadZipFile, zlib.error, EOFError, ValueError, NotImplementedError) as error:
-        raise InputError(
-            f"{archive}: damaged archive ({error}); delete it and run again to download it anew"
-        ) from None
-    except OSError as error:  # an offset that points nowhere, or a disk that cannot be written
-        raise InputError(
-            f"{archive}: cannot be unpacked to {destination} ({error.strerror}); delete the "
-            "archive to download it anew, and check that the folder can be written"
-        ) from None
+    ended: queue.SimpleQueue[BaseException | None] = queue.SimpleQueue()
+
+    def run(task: Callable[[], object]) -> None:
+        try:
+            task()
+        except BaseException as error:  # the caller raises it
+            ended.put(error)
+        else:
+            ended.put(None)
+
+    for task in tasks:
+        threading.Thread(target=run, args=(task,), daemon=True).start()
+    for _ in tasks:
+        error = ended.get()
+        if error is not None:
+            raise error
 
 
 class _HttpRedirects(urllib.request.HTTPRedirectHandler):
@@ -165,7 +143,7 @@ def _receive(url: str, part: Path, size: int | None, timeout: float) -> None:
             raise InputError(f"{url}: has {total:,} bytes, expected {size:,}; the file changed")
         expected = size if total is None else total
         remaining = None if expected is None else expected - start
-        _require_space(part, remaining or 0, url)
+        require_space(part.parent, remaining or 0, url)
         count = None if remaining is None else math.ceil(remaining / BLOCK)
         blocks = track(_blocks(response), count, part.name, unit="MiB")
         got = start + _append(blocks, part, start, url, size)
@@ -231,16 +209,6 @@ def _verified(url: str, part: Path, sha256: str | None, size: int | None) -> str
             "or correct the checksum if the file was meant to change"
         )
     return got
-
-
-def _require_space(path: Path, needed: int, what: str) -> None:
-    folder = path.parent
-    folder.mkdir(parents=True, exist_ok=True)
-    free = shutil.disk_usage(folder).free
-    if needed > free:
-        raise InputError(
-            f"{what}: needs {needed:,} bytes in {folder}, which has {free:,} free; make room"
-        )
 
 
 def _length(path: Path) -> int:

@@ -1,21 +1,24 @@
 """Raw data of a dataset: make sure it is there, and say in a manifest what it is.
 
-``sample`` is drawn, ``coco2014`` is an existing folder that is read in place and never written to
-(what is downloaded beside it goes to ``.cache/downloads`` of the main checkout), ``features`` are
-the user's arrays. The manifest holds no times and no absolute paths, so the same data give the
+``sample`` is drawn, ``features`` are the user's arrays. ``coco2014`` is an existing folder that is
+read in place; with ``download`` the official archives that it lacks are unpacked into it, and the
+split file, the one small thing that most copies lack, into ``.cache/downloads`` of the main
+checkout. The manifest holds no times and no absolute paths, so the same data give the
 same bytes on every machine.
 """
 
 import os
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+from mmhash.data.archives import extract_member, unpack
 from mmhash.data.coco import annotated_folders, how_to_get_coco, picture_folder
-from mmhash.data.download import extract_member, fetch
+from mmhash.data.download import fetch, side_by_side
 from mmhash.data.folder import FEATURE_FILES, OFFSET_FILE, require_feature_files
 from mmhash.data.karpathy import find_split_file
 from mmhash.errors import InputError
-from mmhash.files import dvc_root, sha256_file
+from mmhash.files import dvc_root, require_space, sha256_file
 
 _PICTURES = (".jpg", ".jpeg", ".png")
 
@@ -28,11 +31,13 @@ def prepare_raw(
     The manifest: ``dataset``; ``files``, each with ``path`` (relative to the root), ``bytes`` and
     ``sha256``; ``image_counts`` by folder. Pictures are counted, not summed.
 
-    With ``download`` the split file of COCO 2014 is fetched where it is absent, from the address
-    in ``descriptor["split_file"]``.
+    With ``download`` what COCO 2014 lacks is fetched as ``descriptor`` says: its ``archives`` and
+    its ``split_file``.
 
     Raises :class:`InputError` with the line that says how to get what is missing.
     """
+    if name == "coco2014" and download:
+        _fetch_archives(root, descriptor.get("archives", []))
     ensure_raw(name, root)
     if name == "features":
         names = [*FEATURE_FILES, *([OFFSET_FILE] if (root / OFFSET_FILE).is_file() else [])]
@@ -110,6 +115,41 @@ def _fetch_split(name: str, source: dict[str, Any]) -> Path:
     finally:
         archive.unlink(missing_ok=True)
     return target
+
+
+def _fetch_archives(root: Path, archives: list[dict[str, Any]]) -> None:
+    """Download and unpack, side by side, the archives of which something is missing below ``root``.
+
+    An archive goes once it is unpacked; a folder of pictures appears only complete. Raises
+    :class:`InputError` before the first byte where the disk has no room for all of it.
+    """
+    missing = [archive for archive in archives if not _is_there(root, archive)]
+    parts = root / ".downloads"
+    needed = sum(archive["bytes"] + archive["max_bytes"] for archive in missing)
+    if missing:
+        require_space(root, needed - _bytes_below(parts), "COCO 2014, packed and unpacked")
+
+    def bring(archive: dict[str, Any]) -> None:
+        packed = parts / archive["url"].rpartition("/")[2]
+        if not packed.exists():
+            fetch(archive["url"], packed, sha256=archive["sha256"], size=archive["bytes"])
+        target, only = root / archive["to"], archive.get("only")
+        unpack(packed, archive["folder"], target, archive["max_bytes"], only)
+        packed.unlink()
+
+    side_by_side([partial(bring, archive) for archive in missing])
+    if missing:
+        parts.rmdir()
+
+
+def _is_there(root: Path, archive: dict[str, Any]) -> bool:
+    if "only" in archive:
+        return all((root / archive["to"] / name).is_file() for name in archive["only"])
+    return _count_pictures(root, archive["folder"]) > 0
+
+
+def _bytes_below(folder: Path) -> int:
+    return sum(path.stat().st_size for path in folder.iterdir()) if folder.is_dir() else 0
 
 
 def _downloads(name: str) -> Path:

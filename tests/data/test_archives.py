@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from mmhash.data.download import extract_member
+from mmhash.data.archives import extract_member, unpack
 from mmhash.errors import InputError
 
 BODY = random.Random(0).randbytes(300_000)
@@ -118,3 +118,111 @@ def test_an_archive_changed_anywhere_never_gives_other_bytes(tmp_path, flipped):
         else:  # a date, an attribute or a comment was hit
             assert target.read_bytes() == content
     assert refused > len(good) / 3
+
+
+PICTURES = {f"train/{number}.jpg": BODY[number : 2000 + 7 * number] for number in range(20)}
+EXTRA = {
+    "train/": b"",
+    "train/deep/x.jpg": b"x",
+    "../evil": b"x",
+    "/train/y": b"x",
+    "other/z": b"x",
+}
+
+
+def names(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir())
+
+
+def holds_the_pictures(folder: Path) -> None:
+    assert {f"train/{path.name}": path.read_bytes() for path in folder.iterdir()} == PICTURES
+
+
+def test_files_directly_below_a_folder_are_unpacked_and_nothing_else(tmp_path):
+    archive = zipped(tmp_path / "a.zip", PICTURES | EXTRA)
+    unpack(archive, "train", tmp_path / "images" / "train", 10**6)
+    holds_the_pictures(tmp_path / "images" / "train")
+    assert names(tmp_path) == ["a.zip", "images"]
+    assert names(tmp_path / "images") == ["train"]
+
+
+def test_what_is_there_already_is_kept(tmp_path):
+    archive = zipped(tmp_path / "a.zip", PICTURES)
+    target = tmp_path / "train"
+    target.mkdir()
+    (target / "3.jpg").write_bytes(b"mine")
+    unpack(archive, "train", target, 10**6)
+    assert (target / "3.jpg").read_bytes() == b"mine"
+    assert len(names(target)) == len(PICTURES)
+    assert names(tmp_path) == ["a.zip", "train"]
+
+
+def test_only_the_files_asked_for(tmp_path):
+    archive = zipped(tmp_path / "a.zip", PICTURES)
+    unpack(archive, "train", tmp_path / "train", 10**4, only=["1.jpg", "4.jpg"])
+    assert names(tmp_path / "train") == ["1.jpg", "4.jpg"]
+    fails_with(lambda: unpack(archive, "train", tmp_path / "b", 10**6, only=["99.jpg"]), "99.jpg")
+    fails_with(lambda: unpack(archive, "val", tmp_path / "b", 10**6), "files in val")
+    assert not (tmp_path / "b").exists()
+
+
+@pytest.mark.parametrize("kept", [0, 1, 7, 19])
+def test_an_interrupted_unpacking_goes_on(tmp_path, monkeypatch, kept):
+    archive = zipped(tmp_path / "a.zip", PICTURES)
+    target = tmp_path / "train"
+    opens = zipfile.ZipFile.open
+    seen = []
+
+    def stops(self, info, *rest, **named):
+        seen.append(info.filename)
+        if len(seen) > kept:
+            raise KeyboardInterrupt
+        return opens(self, info, *rest, **named)
+
+    monkeypatch.setattr(zipfile.ZipFile, "open", stops)
+    with pytest.raises(KeyboardInterrupt):
+        unpack(archive, "train", target, 10**6)
+    assert not target.exists()
+
+    work = tmp_path / ".train.unpacking"
+    (work / ".5.half.jpg").write_bytes(b"ha")  # as after a kill
+    if kept > 1:
+        (work / "0.jpg").write_bytes(BODY[: len(PICTURES["train/0.jpg"])][::-1])  # a bad disk
+    seen.clear()
+
+    def counts(self, info, *rest, **named):
+        seen.append(info.filename)
+        return opens(self, info, *rest, **named)
+
+    monkeypatch.setattr(zipfile.ZipFile, "open", counts)
+    unpack(archive, "train", target, 10**6)
+    holds_the_pictures(target)
+    assert len(seen) == len(PICTURES) - kept + (kept > 1)
+    assert names(tmp_path) == ["a.zip", "train"]
+
+
+def test_a_hostile_folder_is_refused_before_the_first_file(tmp_path):
+    target = tmp_path / "train"
+    link = zipped(tmp_path / "l.zip", PICTURES, external_attr=(stat.S_IFLNK | 0o777) << 16)
+    fails_with(lambda: unpack(link, "train", target, 10**6), "link")
+    bomb = zipped(tmp_path / "b.zip", {f"train/{n}": bytes(100_000) for n in range(11)})
+    fails_with(lambda: unpack(bomb, "train", target, 10**6), "1,100,000 bytes", "1,000,000")
+    twice = tmp_path / "t.zip"
+    with zipfile.ZipFile(twice, "w") as stream:
+        stream.writestr("train/a", "1")
+        with pytest.warns(UserWarning, match="Duplicate"):
+            stream.writestr("train/a", "2")
+    fails_with(lambda: unpack(twice, "train", target, 10**6), "twice")
+    assert names(tmp_path) == ["b.zip", "l.zip", "t.zip"]
+
+
+def test_a_folder_in_a_damaged_archive_never_appears(tmp_path):
+    good = zipped(tmp_path / "a.zip", PICTURES).read_bytes()
+    data = bytearray(good)
+    data[len(good) // 2] ^= 255
+    (tmp_path / "a.zip").write_bytes(data)
+    fails_with(lambda: unpack(tmp_path / "a.zip", "train", tmp_path / "train", 10**6), "damaged")
+    assert not (tmp_path / "train").exists()
+    (tmp_path / "a.zip").write_bytes(good)
+    unpack(tmp_path / "a.zip", "train", tmp_path / "train", 10**6)
+    holds_the_pictures(tmp_path / "train")
