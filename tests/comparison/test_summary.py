@@ -105,6 +105,14 @@ def test_rows_read_their_own_head_and_compare_with_that_of_the_baseline(
     assert found["mix"].also["mAP"] == ()
 
 
+def test_one_figure_of_two_heads_is_two_columns(make_run: Make) -> None:
+    runs = {name: [make_run(name, 1, 1.0, ("knn", "classifier"))] for name in ("base", "better")}
+    keys = ("test.knn.mAP", "test.classifier.mAP", "val.knn.mAP")
+    found = lines_of(study(also=keys), runs)["better"].also
+    assert list(found) == ["mAP, KNN", "mAP, classifier", "val mAP, KNN"]
+    assert found["mAP, KNN"] != found["mAP, classifier"]
+
+
 def test_a_row_may_have_a_baseline_of_its_own(make_run: Make) -> None:
     rows = (Row("base"), Row("other"), Row("row", baseline="other"))
     runs = {name: [make_run(name, i, 0.5 + i)] for i, name in enumerate(("base", "other", "row"))}

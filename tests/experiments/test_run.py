@@ -51,8 +51,10 @@ def test_an_interruption_reaches_everything_that_was_started(
     stand_in(
         monkeypatch,
         "import subprocess, sys\n"
-        f"child = subprocess.Popen([sys.executable, '-c', {inner!r}])\n"
-        "try:\n    child.wait()\n"
+        f"child = subprocess.Popen([sys.executable, '-c', {inner!r}], stdout=subprocess.PIPE)\n"
+        "try:\n"
+        "    print(child.stdout.readline().decode(), flush=True)  # not before it can be caught\n"
+        "    child.wait()\n"
         "except KeyboardInterrupt:\n    child.wait(); print('cleared away', child.returncode)",
     )
     log = tmp_path / "one.log"

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from mmhash.ablations import Study
-from mmhash.comparison.summary import Cell, Line
+from mmhash.comparison.summary import HEADS, Cell, Line
 from mmhash.experiments.plan import override_argument
 
 DATASETS = {
@@ -15,7 +15,6 @@ DATASETS = {
     "coco2014": "MS-COCO 2014",
     "features": "features (brought by the user)",
 }
-HEADS = {"knn": "KNN", "classifier": "classifier", "hybrid": "hybrid", "zeroshot": "zero-shot"}
 Records = list[dict[str, Any]]  # rows of a CSV file
 
 

@@ -21,6 +21,8 @@ from mmhash.metrics.bootstrap import centred_interval, resample_counts, resample
 from mmhash.metrics.ranking import average_precision
 from mmhash.seeding import numpy_stream
 
+HEADS = {"knn": "KNN", "classifier": "classifier", "hybrid": "hybrid", "zeroshot": "zero-shot"}
+
 METRICS = "metrics/eval.json"
 
 
@@ -107,6 +109,19 @@ def figure(metrics: Any, key: str) -> float | None:
     return float(metrics) if isinstance(metrics, int | float) else None
 
 
+def label(key: str) -> str:
+    """Return how a table calls a key of ``metrics/eval.json``; test and the row's head go unsaid.
+
+    >>> [label(key) for key in ("val.knn.mAP", "test.{head}.P@5", "codes.entropy")]
+    ['val mAP, KNN', 'P@5', 'entropy']
+    """
+    where, *head, name = key.split(".")
+    if not head or head == ["{head}"]:
+        return name
+    split = "" if where == "test" else f"{where} "
+    return f"{split}{name}, {HEADS.get(head[0], head[0])}"
+
+
 def paired_difference(
     values: Sequence[float],
     baseline: Sequence[float],
@@ -160,7 +175,7 @@ def summarise(
         also = {}
         for key in study.also:
             found = [figure(m, key.format(head=head)) for m in metrics[row.name]]
-            also[key.split(".")[-1]] = tuple(value for value in found if value is not None)
+            also[label(key)] = tuple(value for value in found if value is not None)
         names = tuple(record.name for record in runs[row.name])
         lines.append(Line(row.name, cells, also, overrides[row.name], names, base.name))
     return lines

@@ -35,9 +35,10 @@ def one_thread() -> Iterator[None]:
     """Compute on one CPU thread, with numbers too small to be normal taken as 0.
 
     The moments of a unit that no row reaches any more shrink by a factor at each step until a
-    processor needs many times as long for them. The matrices of a micro batch of 32 rows are small: a second thread was measured to win 12 % at
-    768-dimensional features, to lose 50 % at 128, and to lose more wherever it has to wait for a
-    core. And sums then do not depend on the number of cores.
+    processor needs many times as long for them. The matrices of a micro batch of 32 rows are small:
+    a second thread was measured to win 12 % at 768-dimensional features, to lose 50 % at 128, and
+    to lose more wherever it has to wait for a core. And sums then do not depend on the number of
+    cores.
     """
     before = torch.get_num_threads()
     torch.set_num_threads(1)
