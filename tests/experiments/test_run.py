@@ -55,7 +55,7 @@ def test_an_interruption_reaches_everything_that_was_started(
         "try:\n"
         "    print(child.stdout.readline().decode(), flush=True)  # not before it can be caught\n"
         "    child.wait()\n"
-        "except KeyboardInterrupt:\n    child.wait(); print('cleared away', child.returncode)",
+        "except KeyboardInterrupt:\n    child.wait(); print('cleared away')",
     )
     log = tmp_path / "one.log"
 
@@ -67,4 +67,4 @@ def test_an_interruption_reaches_everything_that_was_started(
     threading.Thread(target=interrupt, daemon=True).start()
     with pytest.raises(KeyboardInterrupt):
         run.run_experiment(EXPERIMENT, tmp_path, log)
-    assert f"cleared away {-signal.SIGINT}" in log.read_text()
+    assert "KeyboardInterrupt\ncleared away\n" in log.read_text()
