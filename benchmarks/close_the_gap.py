@@ -204,33 +204,49 @@ def screen_table(found: dict[str, Any]) -> str:
 def full_table(found: dict[str, Any]) -> str:
     """Return the full-size runs as Markdown: mean ± deviation over the seeds that are there.
 
-    The best (K, τ) is chosen on val, by the mean over seeds.
+    The best (K, τ), and τ of the vote of all items, are chosen on val, by the mean over seeds.
     """
     lines = [
-        "| noise, run | seeds | split | classifier | KNN, K 20, τ .07 | KNN, best | its K, τ |",
-        "| --- | --- | --- | --- | --- | --- | --- |",
+        "| noise, run | seeds | split | classifier | classifier on bits | vote of all, no bits "
+        "| KNN, K 20, τ .07 | KNN, best | its K, τ |",
+        "| --- | --- | --- | --- | --- | --- | --- | --- | --- |",
     ]
-
-    def cell(values: list[float]) -> str:
-        spread = f" ± {np.std(values, ddof=1):.3f}" if len(values) > 1 else ""
-        return f"{np.mean(values):.3f}{spread}"
-
     for group in dict.fromkeys(key.rsplit(" | ", 1)[0] for key in found):
         runs = {key: row for key, row in found.items() if key.rsplit(" | ", 1)[0] == group}
         rows = list(runs.values())
-        best = ""
-        if "grid" in rows[0]["val"]:
-            pairs = rows[0]["val"]["grid"]
-            best = max(pairs, key=lambda pair: np.mean([row["val"]["grid"][pair] for row in rows]))
+        best = {name: _best(rows, name) for name in ("grid", "soft_vote")}
         seeds = ", ".join(key.rsplit(" | ", 1)[1] for key in runs)
         for split in ("val", "test"):
-            cells = [group.replace(" | ", ", "), seeds, split]
-            cells.append(cell([row[split]["classifier"] for row in rows]))
-            for pair in ("20,0.07", best):
-                grids = [row[split].get("grid") for row in rows]
-                cells.append(cell([grid[pair] for grid in grids]) if best else "")
-            lines.append(f"| {' | '.join(cells)} | {best} |")
+            parts = [row[split] for row in rows]
+            cells = [
+                group.replace(" | ", ", "),
+                seeds,
+                split,
+                _cell([part["classifier"] for part in parts]),
+                _cell([part.get("classifier_on_bits") for part in parts]),
+                _cell([part.get("soft_vote", {}).get(best["soft_vote"]) for part in parts]),
+                _cell([part.get("grid", {}).get("20,0.07") for part in parts]),
+                _cell([part.get("grid", {}).get(best["grid"]) for part in parts]),
+                best["grid"] or "",
+            ]
+            lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines)
+
+
+def _best(rows: list[dict[str, Any]], name: str) -> str | None:
+    """Return the setting of a grid with the highest mean on val; None where nobody has it."""
+    grids = [row["val"][name] for row in rows if name in row["val"]]
+    if not grids:
+        return None
+    return max(grids[0], key=lambda setting: float(np.mean([grid[setting] for grid in grids])))
+
+
+def _cell(values: list[float | None]) -> str:
+    there = [value for value in values if value is not None]
+    if not there:
+        return ""
+    spread = f" ± {np.std(there, ddof=1):.3f}" if len(there) > 1 else ""
+    return f"{np.mean(there):.3f}{spread}"
 
 
 def main() -> None:
