@@ -28,7 +28,7 @@ NOT_INPUTS = ("dvc.lock", "metrics", "reports", "README.md")  # written by runs 
 
 
 def _yaml(text: str) -> Any:
-    return YAML(typ="safe", pure=True).load(text)
+    return YAML(typ="safe").load(text)  # with the C parser: there is a dvc.lock an experiment
 
 
 def git(root: Path, *arguments: str, stdin: str | None = None) -> bytes:
