@@ -198,6 +198,14 @@ def screen_table(found: dict[str, Any]) -> str:
             values = (row["classifier_on_bits"], row["knn"]["20,0.07"], row["knn"][best])
             cells[2:] = [*(f"{value:.3f}" for value in values), best]
         lines.append(f"| {' | '.join(cells)} | {row['seconds']} |")
+    for key, row in found.items():
+        if "all vote, bits by use" in row:
+            equal, by_use = row["all vote, bits equal"], row["all vote, bits by use"]
+            lines.append(
+                f"\n{key.replace(' | ', ', ')}: when all items vote, bits that count alike give "
+                f"{equal:.4f}, bits weighed by the norm of their column in the classifier "
+                f"{by_use:.4f}."
+            )
     return "\n".join(lines)
 
 
