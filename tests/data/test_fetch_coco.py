@@ -125,6 +125,8 @@ def test_only_what_is_missing_is_downloaded_and_what_is_there_stays(web, checkou
     marked = root / "annotations" / "captions_train2014.json"
     marked.write_text(marked.read_text() + "\n")
     kept = everything_below(root)
+    (root / ".downloads").mkdir()
+    (root / ".downloads" / "train2014.zip.part").write_bytes(b"of a download given up")
     prepare_raw("coco2014", root, True, web.descriptor)
     assert web.requests == {"val2014.zip": 1, "annotations_trainval2014.zip": 1}
     assert everything_below(root) == everything_below(web.official) | kept

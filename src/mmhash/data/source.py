@@ -8,6 +8,7 @@ same bytes on every machine.
 """
 
 import os
+import shutil
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -139,7 +140,7 @@ def _fetch_archives(root: Path, archives: list[dict[str, Any]]) -> None:
 
     side_by_side([partial(bring, archive) for archive in missing])
     if missing:
-        parts.rmdir()
+        shutil.rmtree(parts)  # with the beginning of an archive that came from elsewhere meanwhile
 
 
 def _is_there(root: Path, archive: dict[str, Any]) -> bool:
