@@ -31,11 +31,10 @@ from training_runs import mean_ap, train_and_encode, vote_grid
 
 from mmhash.features import Dataset
 from mmhash.files import read_json, write_json, write_text
+from mmhash.models.tagger import Tagger
 from mmhash.training.encode import encode
 
 RESULT = Path(__file__).resolve().parent / "results/close_the_gap.json"
-
-
 SOFT_TAU = (0.03, 0.045, 0.06, 0.08, 0.1, 0.15)
 
 
@@ -63,6 +62,14 @@ def soft_vote(
     }
 
 
+def classifier_on_bits(tagger: Tagger, h: np.ndarray, labels: np.ndarray) -> float:
+    """Return the mAP of the model's own classifier when it reads the bits of h (n, B) as ±1."""
+    bits = torch.from_numpy(np.where(h >= 0, 1.0, -1.0).astype(np.float32))
+    with torch.no_grad():
+        logits = tagger.classifier(bits).numpy()
+    return round(mean_ap(logits, labels), 5)
+
+
 def screen_one(data: Dataset, mechanism: Mechanism, seed: int) -> dict[str, Any]:
     """Train a mechanism and score it on val."""
     start = time.perf_counter()
@@ -76,10 +83,7 @@ def screen_one(data: Dataset, mechanism: Mechanism, seed: int) -> dict[str, Any]
     labels = features.labels[data.rows("val")]
     found: dict[str, Any] = {"classifier": round(mean_ap(val["logits"], labels), 5)}
     if tagger.hash is not None:
-        bits = torch.from_numpy(np.where(val["h"] >= 0, 1.0, -1.0).astype(np.float32))
-        with torch.no_grad():
-            on_bits = tagger.classifier(bits).numpy()
-        found["classifier_on_bits"] = round(mean_ap(on_bits, labels), 5)
+        found["classifier_on_bits"] = classifier_on_bits(tagger, val["h"], labels)
         rows = data.database_rows()
         base = encode(tagger, features, rows, scale)
         found["knn"] = vote_grid(base["h"], features.labels[rows], val["h"], labels)
@@ -175,10 +179,9 @@ def full(level: str, names: list[str], seeds: list[int], cache: Path) -> None:
                 figures["soft_vote"] = soft_vote(*base, coded.soft[split], labels)
                 if coded.hashed:
                     figures["grid"] = vote_grid(*base, coded.soft[split], labels)
-                    bits = torch.from_numpy(np.where(coded.soft[split] >= 0, 1.0, -1.0)).float()
-                    with torch.no_grad():
-                        on_bits = coded.tagger.classifier(bits).numpy()
-                    figures["classifier_on_bits"] = round(mean_ap(on_bits, labels), 5)
+                    figures["classifier_on_bits"] = classifier_on_bits(
+                        coded.tagger, coded.soft[split], labels
+                    )
                 found[split] = figures
             keep("full", key, found)
             print(key, found, flush=True)

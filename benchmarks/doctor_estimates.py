@@ -8,8 +8,6 @@ estimated and run on the sample's pictures. Prints one table and writes
 ``benchmarks/results/doctor_estimates-<machine>.json``.
 """
 
-import os
-import platform
 import sys
 import tempfile
 import time
@@ -19,6 +17,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "src"))
 
 import torch
+from machine import machine_name
 
 from mmhash.cli.estimates import extraction_seconds, training_seconds
 from mmhash.data.coco import image_path
@@ -75,7 +74,7 @@ def main() -> None:
     print("| | estimated s | measured s | ratio |\n| --- | --- | --- | --- |")
     for name, (estimate, measured) in found.items():
         print(f"| {name} | {estimate:.1f} | {measured:.1f} | {estimate / measured:.2f} |")
-    machine = f"{platform.machine()}-{os.cpu_count()}cores"
+    machine = machine_name()
     rows_out = {
         name: {"estimated": e, "measured": m, "ratio": e / m} for name, (e, m) in found.items()
     }

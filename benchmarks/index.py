@@ -12,8 +12,6 @@ the reference is the flat index of the same codes in the same run. Finished rows
 """
 
 import argparse
-import os
-import platform
 import statistics
 import sys
 import tempfile
@@ -24,6 +22,7 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "src"))
 
 import numpy as np
+from machine import machine_name
 
 from mmhash.codes import pack
 from mmhash.files import read_json, write_json
@@ -35,7 +34,7 @@ from mmhash.seeding import numpy_stream
 
 BITS, K, QUERIES, CLASSES, REPEATS = 64, 20, 1000, 80, 3
 KINDS = ("flat", "ivf", "multihash", "hnsw")
-MACHINE = f"{platform.machine()}-{os.cpu_count()}cores"
+MACHINE = machine_name()
 RESULT = Path(__file__).resolve().parent / "results" / f"index-{MACHINE}.json"
 
 

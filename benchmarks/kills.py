@@ -13,7 +13,6 @@ of an invented COCO of 30 MB from a slow local server. Prints one table and writ
 import argparse
 import hashlib
 import os
-import platform
 import re
 import shutil
 import signal
@@ -24,6 +23,7 @@ import threading
 import time
 import zipfile
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -32,9 +32,10 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "src"))
 
 import numpy as np
+from machine import machine_name
 from ruamel.yaml import YAML
 
-from mmhash.files import read_json, write_json
+from mmhash.files import read_json, sha256_file, write_json
 from mmhash.seeding import numpy_stream
 
 HERE = Path(__file__).resolve().parents[1]
@@ -59,6 +60,10 @@ class Outcome:
     changed: int = 0
 
 
+# Told what each attempt said, it returns how much finished work was lost since the one before.
+Watch = Callable[[str], int]
+
+
 @dataclass
 class Stage:
     """A stage in the clone: what it writes, where it keeps its state, what counts as finished."""
@@ -66,7 +71,7 @@ class Stage:
     name: str
     outs: list[str]
     state: list[str]
-    watch: "Callable[[Path], Watch]"
+    watch: Callable[[Path], Watch]
 
 
 def digests(root: Path, outs: list[str]) -> dict[str, str]:
@@ -76,9 +81,7 @@ def digests(root: Path, outs: list[str]) -> dict[str, str]:
         path = root / out
         for file in sorted(path.rglob("*")) if path.is_dir() else [path]:
             if file.is_file():
-                found[file.relative_to(root).as_posix()] = hashlib.sha256(
-                    file.read_bytes()
-                ).hexdigest()
+                found[file.relative_to(root).as_posix()] = sha256_file(file)
     return found
 
 
@@ -89,9 +92,8 @@ def environment() -> dict[str, str]:
     return kept | {"PATH": path, "no_proxy": "127.0.0.1"}
 
 
-def attempt(root: Path, stage: str, limit: float | None) -> tuple[bool, str, float]:
-    """Run a stage, killed after ``limit`` seconds; return (ended, what it said, seconds)."""
-    start = time.perf_counter()
+def attempt(root: Path, stage: str, limit: float | None) -> tuple[bool, str]:
+    """Run a stage, killed after ``limit`` seconds; return (ended, what it said)."""
     process = subprocess.Popen(
         [sys.executable, f"stages/{stage}.py"],
         cwd=root,
@@ -106,10 +108,10 @@ def attempt(root: Path, stage: str, limit: float | None) -> tuple[bool, str, flo
     except subprocess.TimeoutExpired:
         os.killpg(process.pid, signal.SIGKILL)
         said, _ = process.communicate()
-        return False, said, time.perf_counter() - start
+        return False, said
     if process.returncode:
         sys.exit(f"{stage} failed:\n{said}")
-    return True, said, time.perf_counter() - start
+    return True, said
 
 
 def torment(root: Path, stage: Stage, kills: int, draw: np.random.Generator) -> Outcome:
@@ -117,7 +119,9 @@ def torment(root: Path, stage: Stage, kills: int, draw: np.random.Generator) -> 
     expected = digests(root, stage.outs)
     outcome = Outcome()
     _clear(root, stage)
-    _, _, seconds = attempt(root, stage.name, None)
+    start = time.perf_counter()
+    attempt(root, stage.name, None)
+    seconds = time.perf_counter() - start
     outcome.changed += digests(root, stage.outs) != expected
     while outcome.kills < kills:
         _clear(root, stage)
@@ -126,7 +130,7 @@ def torment(root: Path, stage: Stage, kills: int, draw: np.random.Generator) -> 
         while not ended:
             left = kills - outcome.kills
             limit = float(draw.uniform(0, seconds / 2)) if left > 0 else None
-            ended, said, _ = attempt(root, stage.name, limit)
+            ended, said = attempt(root, stage.name, limit)
             if not ended:
                 outcome.kills += 1
                 outcome.lost += lost(said)
@@ -143,9 +147,6 @@ def _clear(root: Path, stage: Stage) -> None:
             shutil.rmtree(path)
         else:
             path.unlink(missing_ok=True)
-
-
-Watch = Callable[[str], int]
 
 
 def watch_epochs(_: Path) -> Watch:
@@ -252,12 +253,10 @@ class SlowServer:
                 if asked:
                     self.send_header("Content-Range", f"bytes {start}-{len(body) - 1}/{len(body)}")
                 self.end_headers()
-                try:
+                with suppress(OSError):  # the other side was killed
                     for at in range(start, len(body), RATE // 20):
                         self.wfile.write(body[at : at + RATE // 20])
                         time.sleep(0.05)
-                except OSError:
-                    pass  # the other side was killed
 
             def log_message(self, *_: object) -> None:
                 pass
@@ -313,7 +312,7 @@ def main() -> None:
     for name, outcome in found.items():
         lost = f"{outcome.lost} {UNIT[name]}s"
         print(f"| {name} | {outcome.kills} | {outcome.runs} | {lost} | {outcome.changed} |")
-    machine = f"{platform.machine()}-{os.cpu_count()}cores"
+    machine = machine_name()
     write_json(
         HERE / "benchmarks/results" / f"kills-{machine}.json",
         {"data": "sample", "machine": machine, "seed": arguments.seed}

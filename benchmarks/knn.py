@@ -16,8 +16,6 @@ Prints one table and writes it to ``benchmarks/results/``.
 """
 
 import argparse
-import os
-import platform
 import statistics
 import sys
 import time
@@ -29,6 +27,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "src"))
 
 import faiss
 import numpy as np
+from machine import machine_name
 from sklearn import metrics
 from synthetic_features import LABELS, read_labels
 
@@ -145,7 +144,7 @@ def main() -> None:
             f"| {mine} | {median[one]:.2f} | {reference} | {median[other]:.2f} | {ratio:.3f} "
             f"| {wanted} |"
         )
-    machine = f"{platform.machine()}-{os.cpu_count()}cores"
+    machine = machine_name()
     write_json(
         Path(__file__).resolve().parent / "results" / f"knn-{machine}.json",
         {"data": what, "items": ITEMS, "queries": QUERIES, "bits": BITS, "k": K}

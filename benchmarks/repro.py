@@ -8,7 +8,6 @@ The reference of the ratios is the goal: 180 s for the first run, 1 s for the se
 """
 
 import os
-import platform
 import resource
 import subprocess
 import sys
@@ -17,6 +16,8 @@ import time
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "src"))
+
+from machine import machine_name
 
 from mmhash.cost import read_costs
 from mmhash.files import write_json
@@ -43,7 +44,7 @@ def main() -> None:
     for name, seconds in rows.items():
         print(f"| {name} | {seconds:.1f} | {GOALS[name]:.0f} | {seconds / GOALS[name]:.2f} |")
     print(f"\npeak RAM of a process: {peak:.2f} GB (goal 2)")
-    machine = f"{platform.machine()}-{os.cpu_count()}cores"
+    machine = machine_name()
     write_json(
         Path("benchmarks/results") / f"repro-{machine}.json",
         {

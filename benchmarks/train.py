@@ -16,8 +16,6 @@ Prints one table and writes it to ``benchmarks/results/``.
 
 import argparse
 import itertools
-import os
-import platform
 import statistics
 import sys
 import time
@@ -29,6 +27,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "src"))
 
 import numpy as np
 import torch
+from machine import machine_name
 from training_runs import PARAMS
 from transformers import SiglipConfig, SiglipModel
 
@@ -178,7 +177,7 @@ def main() -> None:
     }
     for name, title in titles.items():
         print(f"| {title} | {found[name] / 60:.1f} | {found['ours'] / found[name]:.4f} |")
-    machine = f"{platform.machine()}-{os.cpu_count()}cores"
+    machine = machine_name()
     if device.type == "cuda":
         machine = torch.cuda.get_device_name(device).replace(" ", "-")
     write_json(

@@ -13,7 +13,8 @@ import numpy as np
 from mmhash.errors import InputError
 from mmhash.metrics.ranking import average_precision
 
-HEADS = ("knn", "classifier", "hybrid", "zeroshot")
+# Each head and its title in tables and plots.
+HEADS = {"knn": "KNN", "classifier": "classifier", "hybrid": "hybrid", "zeroshot": "zero-shot"}
 WEIGHTS = np.arange(21) / 20  # 0, 0.05, …, 1: weight of the votes in the hybrid head
 
 

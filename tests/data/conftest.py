@@ -1,11 +1,18 @@
-"""A COCO folder of a few images that tests can spoil."""
+"""A COCO folder of a few images that tests can spoil, and what tests of the data share."""
 
 import json
+import re
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
 import pytest
+
+from mmhash.errors import InputError
 
 # image id → (folder, category of each instance, captions); 7 has a crowd only, 9 no label.
 IMAGES: dict[int, tuple[str, list[int], list[str]]] = {
@@ -21,6 +28,55 @@ CATEGORIES = [
     {"id": 18, "name": "dog"},
 ]
 SPLITS = {9: "train", 4: "train", 7: "restval", 30: "val", 12: "test"}
+
+
+def fails_with(call: Callable[[], object], *words: str) -> None:
+    """Expect an InputError of one line that holds ``words``."""
+    with pytest.raises(InputError) as caught:
+        call()
+    message = str(caught.value)
+    assert "\n" not in message
+    for word in words:
+        assert word in message, message
+
+
+@contextmanager
+def answering(reply: Callable[[BaseHTTPRequestHandler], None]) -> Iterator[str]:
+    """Let a local server answer every GET with ``reply``; yield its address."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            reply(self)
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    thread = threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True)
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{server.server_address[1]}"
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()
+
+
+def send(handler: BaseHTTPRequestHandler, body: bytes, upto: int | None = None) -> None:
+    """Send ``body``, or the range asked for, but only the first ``upto`` bytes of it."""
+    asked = re.fullmatch(r"bytes=(\d+)-", handler.headers["Range"] or "")
+    start = int(asked[1]) if asked else 0
+    if start >= len(body) and asked:
+        handler.send_response(416)
+        handler.send_header("Content-Range", f"bytes */{len(body)}")
+        handler.end_headers()
+        return
+    handler.send_response(206 if asked else 200)
+    if asked:
+        handler.send_header("Content-Range", f"bytes {start}-{len(body) - 1}/{len(body)}")
+    handler.send_header("Content-Length", str(len(body) - start))
+    handler.end_headers()
+    handler.wfile.write(body[start:][:upto])
 
 
 @dataclass

@@ -3,7 +3,6 @@
 import random
 import stat
 import zipfile
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -11,16 +10,9 @@ import pytest
 from mmhash.data.archives import extract_member, unpack
 from mmhash.errors import InputError
 
+from .conftest import fails_with
+
 BODY = random.Random(0).randbytes(300_000)
-
-
-def fails_with(call: Callable[[], object], *words: str) -> None:
-    with pytest.raises(InputError) as caught:
-        call()
-    message = str(caught.value)
-    assert "\n" not in message
-    for word in words:
-        assert word in message, message
 
 
 def zipped(path: Path, members: dict[str, bytes], **attributes: int) -> Path:

@@ -3,20 +3,19 @@
 import hashlib
 import io
 import random
-import re
 import shutil
 import socket
-import threading
 import urllib.request
 from collections.abc import Callable, Iterator
 from email.message import Message
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 
 import pytest
 
 from mmhash.data.download import _HttpRedirects, fetch
-from mmhash.errors import InputError
+
+from .conftest import answering, fails_with, send
 
 BODY = random.Random(0).randbytes(300_000)
 SUM = hashlib.sha256(BODY).hexdigest()
@@ -30,45 +29,25 @@ class Server:
     def __init__(self) -> None:
         self.replies: list[Reply] = [whole]
         self.ranges: list[str | None] = []
-        outer = self
+        self.url = ""
 
-        class Handler(BaseHTTPRequestHandler):
-            def do_GET(self) -> None:
-                outer.ranges.append(self.headers["Range"])
-                reply = outer.replies.pop(0) if len(outer.replies) > 1 else outer.replies[0]
-                reply(self)
-
-            def log_message(self, *_: object) -> None:
-                pass
-
-        self.http = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.url = f"http://127.0.0.1:{self.http.server_address[1]}/archive.zip"
+    def reply(self, handler: BaseHTTPRequestHandler) -> None:
+        self.ranges.append(handler.headers["Range"])
+        reply = self.replies.pop(0) if len(self.replies) > 1 else self.replies[0]
+        reply(handler)
 
 
-def whole(handler: BaseHTTPRequestHandler, body: bytes = BODY, upto: int | None = None) -> None:
-    """Send the file, or the range asked for, but only the first ``upto`` bytes of it."""
-    asked = re.fullmatch(r"bytes=(\d+)-", handler.headers["Range"] or "")
-    start = int(asked[1]) if asked else 0
-    if start >= len(body) and asked:
-        handler.send_response(416)
-        handler.send_header("Content-Range", f"bytes */{len(body)}")
-        handler.end_headers()
-        return
-    handler.send_response(206 if asked else 200)
-    if asked:
-        handler.send_header("Content-Range", f"bytes {start}-{len(body) - 1}/{len(body)}")
-    handler.send_header("Content-Length", str(len(body) - start))
-    handler.end_headers()
-    handler.wfile.write(body[start:][:upto])
+def whole(handler: BaseHTTPRequestHandler) -> None:
+    send(handler, BODY)
 
 
 def cut_after(count: int) -> Reply:
-    return lambda handler: whole(handler, upto=count)
+    return lambda handler: send(handler, BODY, count)
 
 
 def reset_after(count: int) -> Reply:
     def reply(handler: BaseHTTPRequestHandler) -> None:
-        whole(handler, upto=count)
+        send(handler, BODY, count)
         handler.wfile.flush()
         option = b"\1\0\0\0\0\0\0\0"  # linger 0: the connection ends with a reset
         handler.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, option)
@@ -99,12 +78,9 @@ def answer(status: int, body: bytes = b"", **headers: str) -> Reply:
 def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
     monkeypatch.setenv("no_proxy", "127.0.0.1")
     running = Server()
-    thread = threading.Thread(target=running.http.serve_forever, args=(0.01,), daemon=True)
-    thread.start()
-    yield running
-    running.http.shutdown()
-    running.http.server_close()
-    thread.join()
+    with answering(running.reply) as address:
+        running.url = f"{address}/archive.zip"
+        yield running
 
 
 @pytest.fixture
@@ -120,15 +96,6 @@ def get(server: Server, tmp_path: Path, waits: list[float]) -> Callable[..., Pat
         return target
 
     return call
-
-
-def fails_with(call: Callable[[], object], *words: str) -> None:
-    with pytest.raises(InputError) as caught:
-        call()
-    message = str(caught.value)
-    assert "\n" not in message
-    for word in words:
-        assert word in message, message
 
 
 def part_of(tmp_path: Path) -> Path:
@@ -252,7 +219,7 @@ def ignore_and_cut(handler: BaseHTTPRequestHandler) -> None:
 
 def test_wrong_bytes_are_thrown_away_and_both_sums_named(server, get, tmp_path):
     wrong = BODY[:-1] + bytes([BODY[-1] ^ 1])
-    server.replies = [lambda handler: whole(handler, wrong)]
+    server.replies = [lambda handler: send(handler, wrong)]
     fails_with(lambda: get(sha256=SUM), SUM, hashlib.sha256(wrong).hexdigest())
     assert list((tmp_path / "downloads").iterdir()) == []
 

@@ -3,12 +3,9 @@
 import hashlib
 import io
 import json
-import re
 import shutil
-import threading
 import zipfile
 from collections import Counter
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -17,6 +14,8 @@ import pytest
 from mmhash.data import source
 from mmhash.data.source import prepare_raw
 from mmhash.errors import InputError
+
+from .conftest import answering, fails_with, send
 
 DESCRIPTOR = Path(__file__).resolve().parents[2] / "data/descriptors/coco2014.json"
 
@@ -31,7 +30,7 @@ def checkout(tmp_path, monkeypatch):
 def web(coco, tmp_path, monkeypatch):
     """The four archives behind HTTP, and the descriptor with their addresses, sizes and sums.
 
-    ``requests`` counts by archive; ``cut`` ends that many answers of each archive half-way.
+    ``requests`` counts by archive; ``cut`` ends that many answers of each archive early.
     """
     official = coco.write()
     files = [path for path in official.rglob("*") if path.is_file()]
@@ -58,39 +57,23 @@ def web(coco, tmp_path, monkeypatch):
         bodies[archive] = stream.getvalue()
     state = SimpleNamespace(requests=Counter(), cut=0, bodies=bodies, official=official)
 
-    class Handler(BaseHTTPRequestHandler):
-        def do_GET(self):
-            name = self.path.rpartition("/")[2]
-            state.requests[name] += 1
-            asked = re.fullmatch(r"bytes=(\d+)-", self.headers["Range"] or "")
-            start, body = int(asked[1]) if asked else 0, bodies[name]
-            self.send_response(206 if asked else 200)
-            self.send_header("Content-Length", str(len(body) - start))
-            if asked:
-                self.send_header("Content-Range", f"bytes {start}-{len(body) - 1}/{len(body)}")
-            self.end_headers()
-            rest = body[start:]
-            self.wfile.write(rest[: len(rest) // 2] if state.requests[name] <= state.cut else rest)
-
-        def log_message(self, *_):
-            pass
+    def reply(handler):
+        name = handler.path.rpartition("/")[2]
+        state.requests[name] += 1
+        body = bodies[name]
+        send(handler, body, len(body) // 3 if state.requests[name] <= state.cut else None)
 
     monkeypatch.setenv("no_proxy", "127.0.0.1")
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    thread = threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True)
-    thread.start()
-    descriptor = json.loads(DESCRIPTOR.read_text())
-    for entry in [*descriptor["archives"], descriptor["split_file"]]:
-        name = entry["url"].rpartition("/")[2]
-        entry["url"] = f"http://127.0.0.1:{server.server_address[1]}/{name}"
-        entry["bytes"] = len(bodies[name])
-        entry["sha256"] = hashlib.sha256(bodies[name]).hexdigest()
-        entry["max_bytes"] = 100_000
-    state.descriptor = descriptor
-    yield state
-    server.shutdown()
-    server.server_close()
-    thread.join()
+    with answering(reply) as address:
+        descriptor = json.loads(DESCRIPTOR.read_text())
+        for entry in [*descriptor["archives"], descriptor["split_file"]]:
+            name = entry["url"].rpartition("/")[2]
+            entry["url"] = f"{address}/{name}"
+            entry["bytes"] = len(bodies[name])
+            entry["sha256"] = hashlib.sha256(bodies[name]).hexdigest()
+            entry["max_bytes"] = 100_000
+        state.descriptor = descriptor
+        yield state
 
 
 def everything_below(root: Path) -> dict[str, bytes]:
@@ -135,9 +118,9 @@ def test_only_what_is_missing_is_downloaded_and_what_is_there_stays(web, checkou
 def test_a_wrong_checksum_names_the_archive_and_leaves_no_folder_of_it(web, checkout, tmp_path):
     web.descriptor["archives"][1]["sha256"] = "0" * 64
     root = tmp_path / "disk"
-    with pytest.raises(InputError, match=r"train2014\.zip: SHA-256 is") as caught:
-        prepare_raw("coco2014", root, True, web.descriptor)
-    assert "\n" not in str(caught.value)
+    fails_with(
+        lambda: prepare_raw("coco2014", root, True, web.descriptor), "train2014.zip: SHA-256 is"
+    )
     assert not (root / "images" / "train2014").exists()
 
 

@@ -13,7 +13,8 @@ from mmhash.data import folder as folder_module
 from mmhash.data.coco import IMAGES_SCHEMA, data_statistics, label_matrix
 from mmhash.data.folder import copy_features, read_feature_folder, set_val_aside
 from mmhash.data.karpathy import SPLIT_SCHEMA, training_rows
-from mmhash.errors import InputError
+
+from .conftest import fails_with
 
 N, T, C = 12, 3, 4
 OFFSET = np.array([0, 1, 3, 6, 7, 9, 10, 11, 13, 14, 15, 16, 18])
@@ -48,15 +49,6 @@ def save(root: Path, arrays: dict[str, np.ndarray], names: object = "abcd") -> P
 @pytest.fixture
 def root(tmp_path: Path) -> Path:
     return tmp_path / "features"
-
-
-def fails_with(call: Callable[[], object], *words: str) -> None:
-    with pytest.raises(InputError) as caught:
-        call()
-    message = str(caught.value)
-    assert "\n" not in message
-    for word in words:
-        assert word in message, message
 
 
 def test_tables_are_those_of_coco_with_empty_captions(root, tmp_path):

@@ -21,18 +21,10 @@ from mmhash.data.karpathy import (
     split_table,
     training_rows,
 )
-from mmhash.errors import InputError
+
+from .conftest import fails_with
 
 SPLIT_OF = {4: "train", 7: "restval", 9: "train", 12: "test", 30: "val"}
-
-
-def fails_with(call, *words: str) -> None:
-    with pytest.raises(InputError) as caught:
-        call()
-    message = str(caught.value)
-    assert "\n" not in message
-    for word in words:
-        assert word in message, message
 
 
 def written(tmp_path: Path, content: object) -> Path:

@@ -14,7 +14,8 @@ from mmhash.data import source
 from mmhash.data.coco import how_to_get_coco
 from mmhash.data.karpathy import COCO2014_COUNTS
 from mmhash.data.source import ensure_raw, prepare_raw, split_file
-from mmhash.errors import InputError
+
+from .conftest import fails_with
 
 DESCRIPTORS = Path(__file__).parents[2] / "data" / "descriptors"
 
@@ -23,15 +24,6 @@ DESCRIPTORS = Path(__file__).parents[2] / "data" / "descriptors"
 def checkout(tmp_path, monkeypatch) -> Path:
     monkeypatch.setenv("DVC_ROOT", str(tmp_path / "checkout"))
     return tmp_path / "checkout"
-
-
-def fails_with(call, *words: str) -> None:
-    with pytest.raises(InputError) as caught:
-        call()
-    message = str(caught.value)
-    assert "\n" not in message
-    for word in words:
-        assert word in message, message
 
 
 def snapshot(root: Path) -> dict[str, tuple[bytes, int]]:

@@ -7,8 +7,9 @@ from typing import Any
 import numpy as np
 
 from mmhash.ablations import Study
-from mmhash.comparison.summary import HEADS, Cell, Line
+from mmhash.comparison.summary import Cell, Line
 from mmhash.experiments.plan import override_argument
+from mmhash.heads import HEADS
 
 DATASETS = {
     "sample": "sample (synthetic, drawn by this repository; its figures say nothing about COCO)",

@@ -17,11 +17,10 @@ from mmhash.ablations import Row, Study
 from mmhash.errors import InputError
 from mmhash.experiments.records import TARGET, Record
 from mmhash.files import read_npy
+from mmhash.heads import HEADS
 from mmhash.metrics.bootstrap import centred_interval, resample_counts, resampled_map
 from mmhash.metrics.ranking import average_precision
 from mmhash.seeding import numpy_stream
-
-HEADS = {"knn": "KNN", "classifier": "classifier", "hybrid": "hybrid", "zeroshot": "zero-shot"}
 
 METRICS = "metrics/eval.json"
 

@@ -9,7 +9,7 @@ import shutil
 import stat
 import zipfile
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -63,7 +63,6 @@ def unpack(
         wanted = _files_below(archive, opened, folder, only)
         total = sum(info.file_size for info in wanted.values())
         _require_size(archive, f"files of {folder!r} claim", total, max_bytes)
-        require_space(work, 0, str(archive))
         missing = {
             name: info
             for name, info in track(wanted.items(), len(wanted), f"looking at {work.name}")
@@ -73,6 +72,11 @@ def unpack(
         require_space(work, needed, str(archive))
         for name, info in track(missing.items(), len(missing), f"unpacking {archive.name}"):
             _write(opened, info, work / name)
+        _hand_over(work, destination, wanted)
+
+
+def _hand_over(work: Path, destination: Path, wanted: Collection[str]) -> None:
+    """Put the unpacked files where they are wanted, all at once where nothing is there yet."""
     for path in work.iterdir():
         if path.name not in wanted:  # the beginning of a file, left by a kill
             path.unlink()

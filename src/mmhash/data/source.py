@@ -125,10 +125,11 @@ def _fetch_archives(root: Path, archives: list[dict[str, Any]]) -> None:
     :class:`InputError` before the first byte where the disk has no room for all of it.
     """
     missing = [archive for archive in archives if not _is_there(root, archive)]
+    if not missing:
+        return
     parts = root / ".downloads"
     needed = sum(archive["bytes"] + archive["max_bytes"] for archive in missing)
-    if missing:
-        require_space(root, needed - _bytes_below(parts), "COCO 2014, packed and unpacked")
+    require_space(root, needed - _bytes_below(parts), "COCO 2014, packed and unpacked")
 
     def bring(archive: dict[str, Any]) -> None:
         packed = parts / archive["url"].rpartition("/")[2]
@@ -139,8 +140,7 @@ def _fetch_archives(root: Path, archives: list[dict[str, Any]]) -> None:
         packed.unlink()
 
     side_by_side([partial(bring, archive) for archive in missing])
-    if missing:
-        shutil.rmtree(parts)  # with the beginning of an archive that came from elsewhere meanwhile
+    shutil.rmtree(parts)  # with the beginning of an archive that came from elsewhere meanwhile
 
 
 def _is_there(root: Path, archive: dict[str, Any]) -> bool:

@@ -18,17 +18,17 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from mmhash.files import atomic_path
+from mmhash.heads import HEADS
 from mmhash.plots.tables import FIGURES, Table
 
 BLUE, VERMILLION, GREEN, PURPLE = "#0072B2", "#D55E00", "#009E73", "#CC79A7"
 GREY = "#57606a"
-HEADS = {
+LOOKS = {
     "knn": (BLUE, "o", "-"),
     "classifier": (VERMILLION, "s", "--"),
     "hybrid": (PURPLE, "D", "-."),
     "zeroshot": (GREEN, "^", ":"),
 }
-NAMES = {"knn": "KNN", "classifier": "classifier", "hybrid": "hybrid", "zeroshot": "zero-shot"}
 MOST_CLASSES = 120  # a taller picture cannot be read; best and worst are shown
 STYLE: Any = {  # matplotlib types the keys as literals
     "figure.constrained_layout.use": True,
@@ -62,7 +62,7 @@ def class_figure(table: Table, head: str, subject: str) -> Figure:
     axes[0].set_yticks(places, [table["class"][row] for row in rows], fontsize=8)
     axes[0].grid(axis="y", visible=False)
     note = f"; the {left_out} in the middle not shown" if left_out else ""
-    figure.suptitle(f"Figures by class, {NAMES[head]} head, sorted by AP{note}\n{subject}")
+    figure.suptitle(f"Figures by class, {HEADS[head]} head, sorted by AP{note}\n{subject}")
     return figure
 
 
@@ -70,7 +70,7 @@ def precision_recall_figure(table: Table, subject: str) -> Figure:
     """Draw the micro precision-recall curve of each head with its decision threshold as a dot."""
     figure, axis = _single(6.4, 5.2)
     for head in dict.fromkeys(table["head"]):
-        colour, marker, dash = HEADS[head]
+        colour, marker, dash = LOOKS[head]
         for operating in (0, 1):
             points = [
                 (recall, precision)
@@ -85,7 +85,7 @@ def precision_recall_figure(table: Table, subject: str) -> Figure:
             if operating:
                 axis.plot(x, y, marker, color=colour, markersize=8, markeredgecolor="black")
             else:
-                axis.step(x, y, where="pre", color=colour, linestyle=dash, label=NAMES[head])
+                axis.step(x, y, where="pre", color=colour, linestyle=dash, label=HEADS[head])
     axis.plot([], [], "o", color="none", markeredgecolor="black", label="threshold from val")
     axis.set(xlim=(0, 1), ylim=(0, 1.02), xlabel="recall", ylabel="precision")
     axis.legend(title="head")
@@ -127,7 +127,7 @@ def reliability_figure(table: Table, subject: str) -> Figure:
         2, len(heads), squeeze=False, sharex=True, sharey="row", height_ratios=[3, 1]
     )
     for (above, below), head in zip(axes.T, heads, strict=True):
-        colour, marker, _ = HEADS[head]
+        colour, marker, _ = LOOKS[head]
         above.plot([0, 1], [0, 1], color=GREY, linewidth=1, linestyle=":")
         for kind, dash, face in (("raw", "-", colour), ("calibrated", "--", "white")):
             points = [
@@ -140,7 +140,7 @@ def reliability_figure(table: Table, subject: str) -> Figure:
             label = f"{kind}, ECE {np.average(gaps, weights=count):.4f}"
             above.plot(x, y, dash, color=colour, marker=marker, markerfacecolor=face, label=label)
             below.plot(x, count, dash, color=colour, marker=marker, markerfacecolor=face)
-        above.set(title=NAMES[head], xlim=(0, 1), ylim=(0, 1.02))
+        above.set(title=HEADS[head], xlim=(0, 1), ylim=(0, 1.02))
         above.legend(fontsize=8, loc="upper left")
         below.set(xlabel="mean score of the bin", yscale="log")
     axes[0, 0].set_ylabel("share of pairs with the label")
@@ -171,7 +171,7 @@ def frequency_figure(table: Table, subject: str) -> Figure:
     figure = Figure(figsize=(3.9 * len(heads) + 0.6, 4.2))
     axes = figure.subplots(1, len(heads), sharey=True, squeeze=False)[0]
     for axis, head in zip(axes, heads, strict=True):
-        colour, marker, _ = HEADS[head]
+        colour, marker, _ = LOOKS[head]
         points = [
             (images, ap)
             for name, images, ap in _rows(table, "head", "images", "AP")
@@ -181,7 +181,7 @@ def frequency_figure(table: Table, subject: str) -> Figure:
             x, y = zip(*points, strict=True)
             axis.scatter(x, y, s=26, marker=marker, facecolor="none", edgecolor=colour)
         _log_counts(axis, [images for images, _ in points])
-        axis.set(title=NAMES[head], ylim=(0, 1.02), xlabel="images with the class (log scale)")
+        axis.set(title=HEADS[head], ylim=(0, 1.02), xlabel="images with the class (log scale)")
     axes[0].set_ylabel("average precision (AP)")
     figure.suptitle(f"Average precision against class frequency, a point a class\n{subject}")
     return figure

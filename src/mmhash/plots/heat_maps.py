@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 
-from mmhash.plots.figures import NAMES
+from mmhash.heads import HEADS
 from mmhash.plots.tables import Table
 
 
@@ -31,7 +31,7 @@ def confusion_figure(table: Table, subject: str) -> Figure:
         axis.set_xticks(range(size), classes, rotation=90, fontsize=8)
         axis.set_yticks(range(size), classes, fontsize=8)
         truth = source == "labels"
-        axis.set_title("labels: what occurs together" if truth else f"{NAMES[source]} head")
+        axis.set_title("labels: what occurs together" if truth else f"{HEADS[source]} head")
         axis.set_xlabel("class present too" if truth else "class predicted")
     for axis in axes[::columns]:
         axis.set_ylabel("class present")
