@@ -13,6 +13,7 @@ from mmhash.files import (
     cache_dir,
     digest,
     dvc_root,
+    forget_pages,
     read_json,
     read_npy,
     read_table,
@@ -132,3 +133,13 @@ def test_a_second_run_of_the_same_result_waits_for_the_first(tmp_path, monkeypat
 def test_the_same_process_may_ask_for_its_folder_again(tmp_path, monkeypatch):
     monkeypatch.setenv("DVC_ROOT", str(tmp_path))
     assert cache_dir("train", "mine") == cache_dir("train", "mine")
+
+
+def test_forgotten_pages_of_a_memory_map_are_read_again(tmp_path: Path) -> None:
+    write_npy(tmp_path / "a.npy", np.arange(12, dtype=np.float16).reshape(4, 3))
+    array = read_npy(tmp_path / "a.npy", mmap=True)
+    view = array.reshape(2, 6)[1:]
+    assert view.sum() == 51
+    forget_pages(view)
+    assert view.sum() == 51
+    forget_pages(np.zeros(3))  # in memory: there is nothing to let go of

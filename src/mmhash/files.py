@@ -4,6 +4,7 @@ import fcntl
 import hashlib
 import json
 import logging
+import mmap
 import os
 import shutil
 import tempfile
@@ -99,6 +100,19 @@ def read_npy(path: Path | str, mmap: bool = False) -> np.ndarray:
         raise InputError(f"{path}: no such file") from None
     except (ValueError, OSError, EOFError) as error:
         raise InputError(f"{path}: not a readable .npy array ({error})") from None
+
+
+def forget_pages(array: np.ndarray) -> None:
+    """Let go of what was read through the memory map that ``array`` looks at; it stays readable.
+
+    Pages of a file that were read count as this process's memory, although the system may take them
+    back: after a walk through a file larger than memory that figure says nothing.
+    """
+    base: object = array
+    while isinstance(base, np.ndarray):
+        base = base.base
+    if isinstance(base, mmap.mmap):
+        base.madvise(mmap.MADV_DONTNEED)
 
 
 def write_table(path: Path | str, table: pa.Table) -> None:

@@ -1,6 +1,7 @@
 """Features that the user brings: what is checked, what is set aside, and what is copied."""
 
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -304,3 +305,28 @@ def test_reading_and_copying_need_little_memory_however_large_the_arrays(
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert peak < arrays["image"].nbytes / 4
+
+
+def test_a_folder_larger_than_its_blocks_takes_the_memory_of_blocks(
+    root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(folder_module, "BLOCK_BYTES", 1 << 20)
+    n = 40_000
+    arrays = {
+        "image": np.ones((n, 256), dtype=np.float16),  # 20 MB
+        "text": np.ones((n, 256), dtype=np.float16),
+        "labels": np.ones((n, C), dtype=np.uint8),
+        "image_id": np.arange(n, dtype=np.int64),
+        "split": np.resize(np.array([0, 2, 3], dtype=np.uint8), n),
+    }
+    save(root, arrays)
+    before = file_pages()
+    folder = read_feature_folder(root)
+    copy_features(folder, tmp_path / "out", "float16")
+    assert (file_pages() - before) * os.sysconf("SC_PAGE_SIZE") < 15e6  # libraries too
+    np.testing.assert_array_equal(np.load(tmp_path / "out/image.npy"), arrays["image"])
+
+
+def file_pages() -> int:
+    """Pages of files that count as memory of this process."""
+    return int(Path("/proc/self/statm").read_text().split()[2])

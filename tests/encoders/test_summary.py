@@ -1,3 +1,5 @@
+import os
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
@@ -37,3 +39,21 @@ def test_blocks_do_not_change_the_norms(monkeypatch: pytest.MonkeyPatch) -> None
     whole = norms(vectors)
     monkeypatch.setattr(summary, "BLOCK", 3)
     np.testing.assert_array_equal(norms(vectors), whole)
+
+
+def test_norms_of_a_long_array_take_little_memory(tmp_path: Path) -> None:
+    write_npy(tmp_path / "text.npy", np.ones((40_000, 256), dtype=np.float16))  # 20 MB
+    vectors = np.load(tmp_path / "text.npy", mmap_mode="r")
+    before = mapped_bytes()
+    tracemalloc.start()
+    norms(vectors)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 10e6
+    assert mapped_bytes() - before < 5e6
+
+
+def mapped_bytes() -> int:
+    """Memory of this process that holds pages of files."""
+    pages = int(Path("/proc/self/statm").read_text().split()[2])
+    return pages * os.sysconf("SC_PAGE_SIZE")

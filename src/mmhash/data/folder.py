@@ -20,7 +20,7 @@ import pyarrow as pa
 from mmhash.data.coco import IMAGES_SCHEMA
 from mmhash.data.karpathy import SPLIT_SCHEMA, training_rows
 from mmhash.errors import InputError
-from mmhash.files import atomic_path, read_json, read_npy, write_json, write_npy
+from mmhash.files import atomic_path, forget_pages, read_json, read_npy, write_json, write_npy
 from mmhash.seeding import numpy_stream
 
 FEATURE_FILES = (
@@ -228,6 +228,7 @@ def _row_blocks(array: np.ndarray) -> Iterator[tuple[int, np.ndarray]]:
     step = max(1, BLOCK_BYTES // max(1, array[:1].nbytes))
     for start in range(0, len(array), step):
         yield start, np.asarray(array[start : start + step])
+        forget_pages(array)
 
 
 def _check_features(features: np.ndarray, path: Path) -> None:
@@ -349,7 +350,8 @@ def _copy_rows(
         header = {"descr": dtype.str, "fortran_order": False, "shape": source.shape}
         np.lib.format.write_array_header_1_0(stream, header)
         for rows in blocks:
-            block = source[rows]
+            block = np.take(source, rows, axis=0)  # several times as fast as source[rows]
+            forget_pages(source)
             if dtype.itemsize < block.dtype.itemsize:
                 large = np.flatnonzero((np.abs(block) > np.finfo(dtype).max).any(axis=1))
                 if len(large):
@@ -357,4 +359,4 @@ def _copy_rows(
                         f"{target.name} of the feature folder: row {rows[large[0]]} holds a value "
                         f"too large for {dtype.name}; set features.dtype=float32"
                     )
-            stream.write(np.ascontiguousarray(block, dtype=dtype).tobytes())
+            stream.write(np.ascontiguousarray(block, dtype=dtype).data)
