@@ -46,7 +46,7 @@ def test_levels_count_pairs_at_each_distance(seed, classes, bytes_):
 def test_block_size_does_not_change_the_levels(monkeypatch, block):
     data = draw(0)
     expected = hamming_levels(*data)
-    monkeypatch.setattr(retrieval, "PAIRS_A_BLOCK", block)
+    monkeypatch.setattr(retrieval, "CODE_PAIRS", block)
     for found, reference in zip(hamming_levels(*data), expected, strict=True):
         assert np.array_equal(found, reference)
 
@@ -159,7 +159,7 @@ def test_real_vectors_without_ties_equal_scikit_learn(seed, block):
     rng = np.random.default_rng(seed)
     q, db = rng.normal(size=(6, 8)), rng.normal(size=(50, 8))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(retrieval, "PAIRS_A_BLOCK", block)
+        patch.setattr(retrieval, "VECTOR_PAIRS", block)
         found = vector_retrieval_metrics(q, ql, db, dl)
     cosine = (q / np.linalg.norm(q, axis=1)[:, None]) @ (db / np.linalg.norm(db, axis=1)[:, None]).T
     assume(np.diff(np.sort(cosine)).min() * retrieval.COSINE_STEPS > 4)

@@ -28,7 +28,8 @@ from mmhash.metrics.tie_aware import (
 
 CUT_OFFS = (50, 5000)
 TOP_N = (1, 5, 10, 50, 100, 500, 1000, 5000)
-PAIRS_A_BLOCK = 1 << 21
+CODE_PAIRS = 1 << 19  # pairs compared at a time: words and counts of a block fit the cache
+VECTOR_PAIRS = 1 << 21  # a matrix product wants more rows
 COSINE_STEPS = 1 << 20  # a cosine in float32 is good to about 1e-6: closer ones tie
 
 
@@ -66,7 +67,7 @@ def hamming_levels(
     left, right = words(query_codes), words(db_codes)
     size = np.empty((len(query_codes), levels), dtype=np.int64)
     relevant = np.empty_like(size)
-    for block, shares in _shared_label_blocks(query_labels, db_labels):
+    for block, shares in _shared_label_blocks(query_labels, db_labels, CODE_PAIRS):
         key = word_distances(left[:, block], right).astype(narrow, copy=False)
         np.left_shift(key, 1, out=key)
         np.bitwise_or(key, shares, out=key)
@@ -134,7 +135,7 @@ def vector_retrieval_metrics(
     base, queries = unit_rows(db_vectors), unit_rows(query_vectors)
     parts: list[dict[str, Bounded]] = []
     totals: list[np.ndarray] = []
-    for block, shares in _shared_label_blocks(query_labels, db_labels):
+    for block, shares in _shared_label_blocks(query_labels, db_labels, VECTOR_PAIRS):
         step = np.rint((1 - queries[block] @ base.T) * COSINE_STEPS).astype(np.int32)
         shells = _shells_of_keys(np.sort(2 * step + shares, axis=1))
         parts.append(_query_figures(shells))
@@ -206,11 +207,14 @@ def _summary(
 
 
 def _shared_label_blocks(
-    query_labels: np.ndarray, db_labels: np.ndarray
+    query_labels: np.ndarray, db_labels: np.ndarray, pairs: int
 ) -> Iterator[tuple[slice, np.ndarray]]:
-    """Yield blocks of queries, each with whether it shares a label with each item, (q, M) bool."""
+    """Yield blocks of queries, each with whether it shares a label with each item, (q, M) bool.
+
+    A block has about ``pairs`` pairs.
+    """
     left, right = _label_words(query_labels), _label_words(db_labels)
-    step = max(1, PAIRS_A_BLOCK // len(db_labels))
+    step = max(1, pairs // len(db_labels))
     for start in range(0, len(query_labels), step):
         block = slice(start, min(start + step, len(query_labels)))
         common = left[0, block][:, None] & right[0]
