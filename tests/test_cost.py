@@ -1,9 +1,14 @@
 import json
+import subprocess
+import sys
+from contextlib import ExitStack
 from pathlib import Path
+from subprocess import PIPE
 
 import pytest
+import torch
 
-from mmhash.cost import measured, peak_ram_mb, read_costs
+from mmhash.cost import measured, peak_ram_mb, ram_with_workers_mb, read_costs
 
 
 def test_seconds_and_memory_go_to_the_cost_folder_alone(
@@ -36,3 +41,41 @@ def test_peak_memory_never_falls() -> None:
     after = peak_ram_mb()
     assert after >= before
     assert len(held) == 80_000_000
+
+
+def test_workers_at_the_same_time_are_added_up(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("mmhash.cost.peak_ram_mb", lambda: 0.0)
+    code = "held = bytearray(60_000_000); print('held', flush=True); import sys; sys.stdin.read()"
+    with ExitStack() as stack, measured("extract_features"):
+        for _ in range(3):
+            command = [sys.executable, "-c", code]
+            worker = stack.enter_context(subprocess.Popen(command, stdin=PIPE, stdout=PIPE))
+            assert worker.stdout is not None
+            assert worker.stdout.readline() == b"held\n"
+    assert read_costs()["extract_features"]["peak_ram_mb"] > 3 * 60
+
+
+def test_a_process_without_workers_has_nothing_to_add_up() -> None:
+    assert ram_with_workers_mb() == 0
+
+
+@pytest.mark.parametrize(("alert", "warned"), [(14.5, True), (16.0, False), (None, False)])
+def test_gpu_memory_over_the_alert_warns(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    alert: float | None,
+    warned: bool,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "max_memory_allocated", lambda: 15_000_000_000)
+    with measured("train", alert):
+        pass
+    assert read_costs()["train"]["peak_vram_mb"] == 15_000
+    shown = capsys.readouterr().err
+    assert ("train used 15.0 GB of GPU memory, over the alert of 14.5 GB" in shown) is warned
+    assert bool(shown) is warned

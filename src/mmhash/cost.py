@@ -6,14 +6,18 @@ which neither git nor DVC tracks; every other output is the same bytes each time
 
 import resource
 import sys
+import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
+
+import psutil
 
 from mmhash.files import read_json, write_json
 
 COST_DIR = Path("metrics/cost")
+SAMPLE_S = 0.5  # seconds between two looks at the memory of worker processes
 
 
 def peak_ram_mb() -> float:
@@ -25,17 +29,59 @@ def peak_ram_mb() -> float:
     return largest / 1e6 if sys.platform == "darwin" else largest / 1e3  # bytes there, KiB here
 
 
+def ram_with_workers_mb() -> float:
+    """Return the memory of this process and its workers at this moment, in MB; 0 without workers.
+
+    A page that several of them share is counted once: the sum of the proportional set sizes
+    (Linux), or of what each holds alone.
+    """
+    this = psutil.Process()
+    workers = this.children(recursive=True)
+    total = 0
+    for process in (this, *workers) if workers else ():
+        with suppress(psutil.Error):  # it has just ended
+            memory = process.memory_full_info()
+            total += getattr(memory, "pss", memory.uss)
+    return total / 1e6
+
+
+@contextmanager
+def _workers_watched() -> Iterator[list[float]]:
+    """Look at :func:`ram_with_workers_mb` during the block and once at its end.
+
+    Yields a list whose one entry is the largest figure so far.
+    """
+    largest = [0.0]
+    done = threading.Event()
+
+    def watch() -> None:
+        while not done.wait(SAMPLE_S):
+            largest[0] = max(largest[0], ram_with_workers_mb())
+
+    thread = threading.Thread(target=watch, daemon=True)
+    thread.start()
+    try:
+        yield largest
+        largest[0] = max(largest[0], ram_with_workers_mb())
+    finally:
+        done.set()
+        thread.join()
+
+
 @contextmanager
 def measured(stage: str, vram_alert_gb: float | None = None) -> Iterator[dict[str, float]]:
     """Time the block and write ``metrics/cost/<stage>.json``; the block may add figures of its own.
 
-    Warns when the peak of allocated GPU memory went over ``vram_alert_gb``.
+    ``peak_ram_mb`` is the largest of: the peak of any single process, which the system keeps
+    exactly, and the sum over this process and its workers, looked at every half second. Warns when
+    the peak of allocated GPU memory went over ``vram_alert_gb``.
     """
     figures: dict[str, float] = {}
     start = time.perf_counter()
-    yield figures
+    with _workers_watched() as together:
+        yield figures
     figures = {"seconds": round(time.perf_counter() - start, 3), **figures}
-    figures["peak_ram_mb"] = round(peak_ram_mb(), 1)
+    figures["peak_ram_mb"] = round(max(peak_ram_mb(), *together), 1)
     torch = sys.modules.get("torch")  # takes seconds to import, and not every stage needs it
     if torch is not None and torch.cuda.is_available():
         peak = torch.cuda.max_memory_allocated()

@@ -1,18 +1,21 @@
 import shutil
+from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import torch
-from transformers import SiglipModel
+from transformers import SiglipConfig, SiglipModel
 
 from mmhash.cli.checkpoint import check_checkpoint
-from mmhash.cli.doctor import examine
+from mmhash.cli.doctor import EXPECTED, _memory, _sized, examine
 from mmhash.cli.estimates import extraction_seconds, training_memory, training_seconds
 from mmhash.cli.tower_estimates import TowerLoad
 from mmhash.encoders.checkpoint import load_checkpoint
 from mmhash.experiment import loss_weights, model_config, train_settings
 from mmhash.models.tagger import Tagger
-from mmhash.params import Params, load_params
+from mmhash.params import Params, load_params, parse_params
 from mmhash.training.settings import Precision
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -107,6 +110,72 @@ def test_the_memory_of_towers_follows_from_what_learns_and_what_is_kept() -> Non
     # One layer keeps more than its input, attention and hidden values: 64 patches of 128 floats.
     assert whole.activation_bytes() > 3 * 64 * (2 * 128 + 256) * 4
     assert whole.seconds(100, 10, settings) > 0
+
+
+def test_the_base_model_at_batch_32_needs_what_the_plan_says(params: Params) -> None:
+    """The plan: about 10.2 GB, mixed precision, everything learns, without checkpointing."""
+    tiny = load_checkpoint(str(ROOT / "encoders" / "tiny-siglip"), None, torch.device("cpu"))
+
+    def base(layers: int, words: int) -> SiglipModel:
+        shape: dict[str, Any] = {"hidden_size": 768, "intermediate_size": 3072}
+        shape |= {"num_attention_heads": 12, "num_hidden_layers": layers}
+        vision = shape | {"image_size": 256, "patch_size": 16}
+        text = shape | {"max_position_embeddings": 64, "vocab_size": words}
+        return SiglipModel(SiglipConfig(vision_config=vision, text_config=text))
+
+    def kept_a_row(layers: int) -> float:
+        towers = replace(
+            tiny,
+            model=base(layers, len(tiny.tokenizer)),
+            pixels=replace(tiny.pixels, image_size=256, patch_size=16),
+            token_length=64,
+        )
+        load = TowerLoad(towers, "all", 2, False, Precision(torch.bfloat16, False, None))
+        return load.activation_bytes()
+
+    one, two = kept_a_row(1), kept_a_row(2)  # every further layer keeps as much as the second
+    with torch.device("meta"):
+        weights = sum(p.numel() for p in base(12, 256_000).parameters())
+    assert weights == pytest.approx(375e6, rel=0.01)
+    model, settings = model_config(params, 768, 768, 80), train_settings(params)
+    head = sum(p.numel() for p in Tagger(model).parameters())
+    assert settings.batch_size == 32
+    towers = (4 + 4 + 8) * weights + 32 * (one + 11 * (two - one))
+    total = towers + sum(training_memory(model, head, settings, 0, 5).values())
+    assert total == pytest.approx(10.2e9, rel=0.05)
+
+
+@pytest.mark.parametrize(
+    ("card", "alert", "status"),
+    [(16e9, 14.5, "ok"), (16e9, 0.5, "warn"), (5e7, 0.5, "fail"), (16e9, None, "ok")],
+)
+def test_the_memory_is_held_against_card_and_alert(
+    params: Params,
+    monkeypatch: pytest.MonkeyPatch,
+    card: float,
+    alert: float | None,
+    status: str,
+) -> None:
+    monkeypatch.setattr(
+        torch.cuda, "get_device_properties", lambda device: SimpleNamespace(total_memory=card)
+    )
+    values = params.model_dump()
+    values["hardware"]["auto"]["vram_alert_gb"] = alert
+    size = _sized(EXPECTED["coco2014"]) | {"images": 60_000.0}
+    (finding,) = _memory(parse_params(values), torch.device("cuda"), size, None)
+    assert finding.status == status
+    assert "weights 0.0" in finding.seen
+
+
+def test_features_that_do_not_fit_the_card_are_not_counted(
+    params: Params, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(
+        torch.cuda, "get_device_properties", lambda device: SimpleNamespace(total_memory=2e9)
+    )
+    (finding,) = _memory(params, torch.device("cuda"), _sized(EXPECTED["coco2014"]), None)
+    assert finding.status == "ok"
+    assert "features" not in finding.seen
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="a CUDA device is present")

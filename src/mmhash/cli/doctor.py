@@ -28,6 +28,7 @@ from mmhash.experiment import loss_weights, model_config, train_settings
 from mmhash.files import dvc_root, read_json, read_npy, read_table
 from mmhash.models.tagger import Tagger
 from mmhash.params import Params, load_params
+from mmhash.training.batches import RESIDENT_SHARE
 from mmhash.training.settings import training_precision
 
 GB = 1e9
@@ -264,6 +265,10 @@ def _memory(
     if towers is not None:
         del parts["features"]  # nothing stored is read
         parts |= towers.memory(train_settings(params))
+    elif device.type == "cuda":
+        card = torch.cuda.get_device_properties(device).total_memory
+        if parts["features"] >= RESIDENT_SHARE * card:
+            del parts["features"]  # they stay in the memory of the host
     total = sum(parts.values())
     shown = ", ".join(f"{name} {value / GB:.3f}" for name, value in parts.items())
     if device.type == "cuda":
@@ -273,7 +278,13 @@ def _memory(
         have = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
         name, mend = "memory", "close other programs or take a smaller model"
     seen = f"training needs about {total / GB:.2f} of {have / GB:.1f} GB ({shown})"
-    yield Finding("ok", name, seen) if total < 0.9 * have else Finding("fail", name, seen, mend)
+    alert = params.profile.vram_alert_gb
+    if total >= 0.9 * have:
+        yield Finding("fail", name, seen, mend)
+    elif device.type == "cuda" and alert is not None and total > alert * GB:
+        yield Finding("warn", name, f"{seen}, over vram_alert_gb {alert:g}", mend)
+    else:
+        yield Finding("ok", name, seen)
 
 
 def _duration(seconds: float) -> str:

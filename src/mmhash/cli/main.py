@@ -36,7 +36,10 @@ def _parser() -> argparse.ArgumentParser:
     commands.add_parser(
         "cost",
         help="seconds and peak memory of each stage's last run",
-        description="Show metrics/cost/, what the last run of each stage took on this machine.",
+        description="Show metrics/cost/, what the last run of each stage took on this machine. "
+        "Peak RAM is that of the largest process, or of all processes of the stage together where "
+        "that is more (looked at every half second); files read through memory maps count. Peak "
+        "VRAM is what PyTorch had allocated, without its reserve and the CUDA context.",
         epilog="example: mmhash cost",
     )
     ablate = commands.add_parser(
