@@ -34,8 +34,11 @@ RAM_GOALS = {"extract_features": 4.0, "train": 6.0}  # GB
 HEADS = ("knn", "classifier", "hybrid")
 
 
-def run(features: Path, epochs: int, clone: Path) -> dict[str, Any]:
-    """Run the pipeline on ``features`` in a fresh ``clone``; return figures by stage and in all."""
+def run(features: Path, epochs: int, clone: Path, last: str = "plot") -> dict[str, Any]:
+    """Run the pipeline up to stage ``last`` on ``features`` in a fresh ``clone``.
+
+    Returns figures by stage and in all.
+    """
     environment = {k: v for k, v in os.environ.items() if not k.startswith("DVC_")}
     environment["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{environment['PATH']}"
     subprocess.run(["git", "clone", "-q", str(HERE), str(clone)], check=True)
@@ -45,7 +48,7 @@ def run(features: Path, epochs: int, clone: Path) -> dict[str, Any]:
         "train.num_epochs": epochs,
     }
     settings = [part for key, value in overrides.items() for part in ("-S", f"{key}={value}")]
-    command = ["dvc", "exp", "run", "-n", "coco-size", *settings]
+    command = ["dvc", "exp", "run", "-n", "coco-size", *settings, last]
     start = time.perf_counter()
     subprocess.run(command, cwd=clone, env=environment, check=True)
     seconds = time.perf_counter() - start
