@@ -12,7 +12,6 @@ Prints one table and writes it to ``benchmarks/results/``.
 
 import argparse
 import os
-import platform
 import subprocess
 import sys
 import tempfile
@@ -22,6 +21,7 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "src"))
 
+from machine import machine_name
 from ruamel.yaml import YAML
 from synthetic_features import LABELS, folder
 
@@ -99,7 +99,7 @@ def main() -> None:
     print(table(found))
     heads = ", ".join(f"{head} {value:.4f}" for head, value in found["test_mAP"].items())
     print(f"\ntest mAP after {found['epochs']} epochs: {heads}")
-    machine = f"{platform.machine()}-{os.cpu_count()}cores"
+    machine = machine_name()
     write_json(
         HERE / "benchmarks/results" / f"coco_size-{machine}.json",
         {"data": "real labels, synthetic features", "level": LEVEL, "width": WIDTH}

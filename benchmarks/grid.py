@@ -17,7 +17,6 @@ this checkout (what is committed), one experiment after another. Prints one tabl
 
 import argparse
 import os
-import platform
 import subprocess
 import sys
 import tempfile
@@ -31,6 +30,7 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "src"))
 
 from coco_size import HERE, LEVEL, WIDTH, run
+from machine import machine_name
 from ruamel.yaml import YAML
 from synthetic_features import LABELS, folder, open_folder
 from training_runs import PARAMS, train_tagger, with_overrides
@@ -112,6 +112,7 @@ def extrapolated(features: Path, scratch: Path) -> dict[str, Any]:
         "hours_trainings": round(training / 3600, 2),
         "hours_after_training": round(evaluation / 3600, 2),
         "hours": round((training + evaluation) / 3600, 2),
+        "hours_one_after_another": round((AT_ONCE * training + evaluation) / 3600, 2),
     }
 
 
@@ -147,6 +148,8 @@ def table(found: dict[str, Any]) -> str:
         f"| goal on 2 cores | {GOAL_HOURS:.2f} | {PLAN_HOURS / GOAL_HOURS:.0f} |",
     ]
     if found["extrapolated"]:
+        alone = found["hours_one_after_another"]
+        lines.append(f"| one training at a time (`mmhash ablate`) | {alone:.2f} | |")
         lines += ["", "| one epoch, two trainings at a time | seconds |", "| --- | --- |"]
         lines += [f"| {kind} | {taken:.1f} |" for kind, taken in found["epoch_seconds"].items()]
         lines.append(f"| index, evaluation and dvc | {found['after_training_seconds']:.1f} |")
@@ -168,7 +171,7 @@ def main() -> None:
         measure = complete if arguments.full else extrapolated
         found = measure(cache / f"{LEVEL}-{WIDTH}", Path(scratch))
     print(table(found))
-    machine = f"{platform.machine()}-{os.cpu_count()}cores"
+    machine = machine_name()
     write_json(
         HERE / "benchmarks/results" / f"grid-{machine}.json",
         {"data": "real labels, synthetic features", "level": LEVEL, "width": WIDTH}
