@@ -11,6 +11,7 @@ from mmhash.files import read_npy, write_npy
 from mmhash.training.batches import (
     Features,
     FeatureStore,
+    grouped,
     micro_batches,
     plan_epoch,
     windows,
@@ -45,6 +46,17 @@ def test_a_trailing_single_row_joins_the_window_before_it():
     assert micro_batches(9, 4) == [(0, 4), (4, 9)]
     assert windows(9, 4, 2) == [[(0, 4), (4, 9)]]
     assert micro_batches(10, 4) == [(0, 4), (4, 8), (8, 10)]
+
+
+@given(st.integers(1, 300), st.integers(1, 20), st.integers(1, 8), st.integers(0, 100))
+def test_groups_hold_each_micro_batch_once_in_order(count, batch, accumulation, rows):
+    for window in windows(count, batch, accumulation):
+        groups = grouped(window, rows)
+        assert [micro for group in groups for micro in group] == window
+        for group, after in zip(groups, [*groups[1:], None], strict=True):
+            taken = group[-1][1] - group[0][0]
+            assert len(group) == 1 or taken <= rows
+            assert after is None or after[0][1] - group[0][0] > rows, "another would have fitted"
 
 
 def test_an_epoch_is_a_permutation_with_a_caption_of_each_row():

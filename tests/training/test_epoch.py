@@ -11,7 +11,7 @@ from mmhash.losses.hashing import quantisation
 from mmhash.losses.total import LossWeights
 from mmhash.models.config import FusionConfig, HashConfig
 from mmhash.models.tagger import Tagger
-from mmhash.training.batches import plan_epoch
+from mmhash.training.batches import grouped, plan_epoch
 from mmhash.training.epoch import Run
 from mmhash.training.settings import training_precision
 
@@ -45,8 +45,10 @@ def window_gradients(run: Run, number: int) -> list[np.ndarray]:
     rows, captions = run.store.index(plan.rows), run.store.index(plan.captions)
     window = run.windows[number]
     total = window[-1][1] - window[0][0]
-    for start, stop in window:
-        run._backward(rows[start:stop], captions[start:stop], 2.0, (stop - start) / total)
+    for micros in grouped(window, run.rows_together):
+        part = slice(micros[0][0], micros[-1][1])
+        sizes = [stop - start for start, stop in micros]
+        run._backward(rows[part], captions[part], 2.0, sizes, total)
     return [parameter.grad.double().numpy() for parameter in run.parameters]
 
 
@@ -64,20 +66,60 @@ def test_accumulated_gradients_equal_those_of_one_big_batch(number):
         assert abs(b).max() > 1e-5
 
 
+@pytest.mark.parametrize("number", [0, -1])
+def test_micro_batches_together_are_as_good_as_one_by_one(number):
+    # With BatchNorm and the terms of a batch, each of which sees one micro batch alone.
+    data = dataclasses.replace(make_data(), train_rows=np.arange(77))
+    model = make_model(fusion=FusionConfig(mlp_dims=(16,), dropout=0.0), hash=HashConfig(16, 16))
+    weights = LossWeights(hash_weight=1.0, lambda_decorr=3.0)
+    runs = []
+    for rows in (16, 1):
+        run = make_run(data, model, weights, batch_size=8, gradient_accumulation_steps=2)
+        run.rows_together = rows
+        runs.append((run, window_gradients(run, number)))
+    (together, a), (alone, b) = runs
+    for mine, other in zip(a, b, strict=True):
+        np.testing.assert_allclose(mine, other, rtol=1e-4, atol=1e-7)
+        assert abs(other).max() > 1e-6
+    for name in ("running_mean", "running_var", "num_batches_tracked"):
+        mine, other = (getattr(run.tagger.hash.norm, name) for run in (together, alone))
+        torch.testing.assert_close(mine, other)
+        assert mine.abs().max() > 0
+    big = make_run(data, model, weights, batch_size=16, gradient_accumulation_steps=1)
+    differs = [
+        not np.allclose(mine, other, rtol=1e-3, atol=1e-6)
+        for mine, other in zip(a, window_gradients(big, number), strict=True)
+    ]
+    assert any(differs), "one big batch is something else"
+
+
+@pytest.mark.parametrize("most", [1e-3, 1e3])
+def test_the_gradient_is_scaled_as_torch_does_it(most):
+    run = make_run(gradient_clip_norm=most)
+    window_gradients(run, 0)
+    before = [parameter.grad.clone() for parameter in run.parameters]
+    norm = run._clip()
+    copies = [torch.nn.Parameter(torch.zeros_like(gradient)) for gradient in before]
+    for copy, gradient in zip(copies, before, strict=True):
+        copy.grad = gradient
+    assert torch.nn.utils.clip_grad_norm_(copies, most) == norm
+    for parameter, copy in zip(run.parameters, copies, strict=True):
+        assert torch.equal(parameter.grad, copy.grad)
+
+
 def test_each_row_weighs_the_same_inside_its_window():
     data = dataclasses.replace(make_data(), train_rows=np.arange(77))
     run = make_run(data, batch_size=8, gradient_accumulation_steps=4)
     real, seen = run._backward, []
 
-    def records(rows, captions, scale, share):
-        seen.append((len(rows), share))
-        return real(rows, captions, scale, share)
+    def records(rows, captions, scale, sizes, window_rows):
+        seen.append((len(rows), sizes, window_rows))
+        return real(rows, captions, scale, sizes, window_rows)
 
     run._backward = records
     run.epoch(0)
     # 77 rows: two windows of 32, and one of 8 + 5.
-    expected = [(8, 8 / 32)] * 8 + [(8, 8 / 13), (5, 5 / 13)]
-    assert seen == expected
+    assert seen == [(32, [8] * 4, 32)] * 2 + [(13, [8, 5], 13)]
 
 
 def test_the_last_incomplete_window_is_a_step_of_its_own():

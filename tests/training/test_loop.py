@@ -22,6 +22,7 @@ from mmhash.models.config import AlignConfig, ClassifierConfig, FusionConfig, Ha
 from mmhash.models.tagger import Tagger
 from mmhash.models.weights import load_tagger, load_tensors
 from mmhash.training import checkpoint
+from mmhash.training import epoch as epochs
 from mmhash.training.checkpoint import HISTORY_COLUMNS
 from mmhash.training.encode import encode
 from mmhash.training.loop import train
@@ -219,11 +220,11 @@ def test_it_stops_early_when_val_map_no_longer_rises(bench):
 def out_of_memory_above(limit, monkeypatch, from_call=0):
     real, calls = Tagger.forward, []
 
-    def forward(self, image, text, scale):
+    def forward(self, image, text, scale, sizes=None):
         calls.append(len(image))
         if len(image) > limit and len(calls) > from_call:
             raise torch.OutOfMemoryError("CUDA out of memory")
-        return real(self, image, text, scale)
+        return real(self, image, text, scale, sizes)
 
     monkeypatch.setattr(Tagger, "forward", forward)
 
@@ -231,6 +232,13 @@ def out_of_memory_above(limit, monkeypatch, from_call=0):
 BIG = {"batch_size": 32, "gradient_accumulation_steps": 1}
 
 
+@pytest.fixture
+def tiny_memory(monkeypatch):
+    """A memory in which the 32 rows of a window make a difference."""
+    monkeypatch.setattr(epochs, "ROWS_TOGETHER", 8)
+
+
+@pytest.mark.usefixtures("tiny_memory")
 def test_out_of_memory_stops_with_the_two_overrides(bench, monkeypatch):
     out_of_memory_above(10, monkeypatch)
     with pytest.raises(InputError) as caught:
@@ -241,6 +249,7 @@ def test_out_of_memory_stops_with_the_two_overrides(bench, monkeypatch):
 
 
 @pytest.mark.parametrize("from_call", [0, 13])
+@pytest.mark.usefixtures("tiny_memory")
 def test_halving_equals_a_run_configured_with_that_batch(bench, monkeypatch, from_call):
     bench.train("small", batch_size=8, gradient_accumulation_steps=4)
     out_of_memory_above(10, monkeypatch, from_call)
@@ -251,22 +260,24 @@ def test_halving_equals_a_run_configured_with_that_batch(bench, monkeypatch, fro
     assert "train.batch_size=8" in summary.notes[-1]
 
 
+@pytest.mark.usefixtures("tiny_memory")
 def test_a_halved_run_is_resumed_with_its_batch(bench, monkeypatch):
     bench.train("small", batch_size=8, gradient_accumulation_steps=4)
-    out_of_memory_above(10, monkeypatch)
 
     def dies(row):
         if row["epoch"] == 1:
             raise KilledError
 
-    with pytest.raises(KilledError):
-        bench.train("halved", on_epoch=dies, on_oom="halve", **BIG)
-    monkeypatch.undo()
+    with monkeypatch.context() as short_of_memory:
+        out_of_memory_above(10, short_of_memory)
+        with pytest.raises(KilledError):
+            bench.train("halved", on_epoch=dies, on_oom="halve", **BIG)
     summary = bench.train("halved", on_oom="halve", **BIG)
     assert bench.files("halved") == bench.files("small")
     assert summary.out_of_memory_halvings == 2
 
 
+@pytest.mark.usefixtures("tiny_memory")
 def test_memory_too_small_for_any_batch_is_said(bench, monkeypatch):
     out_of_memory_above(0, monkeypatch)
     with pytest.raises(InputError, match="batch_size=2, which cannot be halved"):

@@ -1,5 +1,6 @@
 """The tagger: decomposition → fusion → hash layer → linear classifier, and the MLP baseline."""
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -28,6 +29,11 @@ class TaggerOutput(NamedTuple):
     h: Tensor | None
     direction_image: Tensor
     direction_text: Tensor
+
+    def split(self, sizes: Sequence[int]) -> list["TaggerOutput"]:
+        """Return the outputs of consecutive ``sizes`` rows, which add up to n."""
+        pieces = [[None] * len(sizes) if t is None else t.split(list(sizes)) for t in self]
+        return [TaggerOutput(*piece) for piece in zip(*pieces, strict=True)]
 
 
 class Tagger(nn.Module):
@@ -64,8 +70,14 @@ class Tagger(nn.Module):
             width = config.hash.bits
         self.classifier = nn.Linear(width, config.num_classes, bias=config.classifier.use_bias)
 
-    def forward(self, image: Tensor, text: Tensor, hash_scale: float) -> TaggerOutput:
-        """Tag n pairs: ``image`` (n, D_i), ``text`` (n, D_t) pooled vectors, β = ``hash_scale``."""
+    def forward(
+        self, image: Tensor, text: Tensor, hash_scale: float, sizes: Sequence[int] | None = None
+    ) -> TaggerOutput:
+        """Tag n pairs: ``image`` (n, D_i), ``text`` (n, D_t) pooled vectors, β = ``hash_scale``.
+
+        In training the rows may be several micro batches, of ``sizes`` rows: see
+        :meth:`mmhash.models.hash_layer.HashLayer.forward`.
+        """
         direction_image, magnitude_image = decompose(image)
         direction_text, magnitude_text = decompose(text)
         if self.align_image is not None and self.align_text is not None:
@@ -77,7 +89,7 @@ class Tagger(nn.Module):
         u: Tensor | None = None
         h: Tensor | None = None
         if self.hash is not None:
-            u, h = self.hash(z, hash_scale)
+            u, h = self.hash(z, hash_scale, sizes)
         logits = self.classifier(z if h is None else h)
         return TaggerOutput(logits, z, u, h, direction_image, direction_text)
 

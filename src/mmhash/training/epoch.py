@@ -18,7 +18,14 @@ from mmhash.models.hash_layer import hash_scale
 from mmhash.models.tagger import build_tagger
 from mmhash.models.weights import TOWERS
 from mmhash.seeding import stream_seed
-from mmhash.training.batches import EpochPlan, FeatureStore, Store, plan_epoch, windows
+from mmhash.training.batches import (
+    EpochPlan,
+    FeatureStore,
+    Store,
+    grouped,
+    plan_epoch,
+    windows,
+)
 from mmhash.training.end_to_end import EndToEnd, TowerStore
 from mmhash.training.schedule import learning_rate
 from mmhash.training.selection import validate
@@ -28,6 +35,10 @@ logger = logging.getLogger(__name__)
 
 # Sums of other terms say nothing of their own about what broke.
 BLAMED = [name for name in TERMS if name not in ("loss", "hash")]
+
+# Micro batches go through the layers together up to so many rows: the weights are read once for
+# all of them, and what a small matrix costs beside its product is paid once.
+ROWS_TOGETHER = 256
 
 
 @contextmanager
@@ -107,6 +118,8 @@ class Run:
         )
         self.scaler = torch.amp.GradScaler(device.type, enabled=precision.scale_gradients)
         self.windows = windows(len(rows), settings.batch_size, settings.gradient_accumulation_steps)
+        # Towers fill the memory with one micro batch; stored vectors are small.
+        self.rows_together = 0 if towers else ROWS_TOGETHER
         self.steps_per_epoch = len(self.windows)
         self.val_rows = self.store.index(data.val_rows)
         self.val_captions = self.store.index(data.features.caption_offset[data.val_rows])
@@ -172,11 +185,14 @@ class Run:
             for group, share in zip(self.optimizer.param_groups, self.shares, strict=False):
                 group["lr"] = rate * share
             window_rows = window[-1][1] - window[0][0]
-            for start, stop in window:
-                terms = self._backward(
-                    rows[start:stop], captions[start:stop], scale, (stop - start) / window_rows
-                )
-                pending.append(_Micro(step, start, stop, terms))
+            for micros in grouped(window, self.rows_together):
+                part = slice(micros[0][0], micros[-1][1])
+                sizes = [stop - start for start, stop in micros]
+                terms = self._backward(rows[part], captions[part], scale, sizes, window_rows)
+                pending += [
+                    _Micro(step, start, stop, found)
+                    for (start, stop), found in zip(micros, terms, strict=True)
+                ]
             norm = self._update()
             if settings.log_gradient_norms:
                 norms.append(norm)
@@ -195,25 +211,48 @@ class Run:
         }
         return row | (_norm_columns(norms) if norms else {})
 
-    def _backward(self, rows: Tensor, captions: Tensor, scale: float, share: float) -> Tensor:
-        """Add a micro batch's gradient, weighed by its share of the window; return its terms."""
+    def _backward(
+        self, rows: Tensor, captions: Tensor, scale: float, sizes: list[int], window_rows: int
+    ) -> list[Tensor]:
+        """Add the gradient of some micro batches, each weighed by its share of the window.
+
+        They go through the layers together, but BatchNorm and the loss see each of the ``sizes`` by
+        itself. Returns the terms of each.
+        """
         image, text, labels = self.store.batch(rows, captions)
         dtype = self.precision.autocast
         with torch.autocast(self.device.type, dtype=dtype, enabled=dtype is not None):
-            output = self.tagger(image, text, scale)
-        terms = total_loss(
-            output, labels, self.weights, self.class_weights, self.tagger.config.aligned
-        )
-        self.scaler.scale(terms["loss"] * share).backward()
-        return torch.stack([term.detach() for term in terms.values()])
+            output = self.tagger(image, text, scale, sizes)
+        loss: Tensor | None = None
+        found = []
+        for part, truth in zip(output.split(sizes), labels.split(sizes), strict=True):
+            terms = total_loss(
+                part, truth, self.weights, self.class_weights, self.tagger.config.aligned
+            )
+            share = terms["loss"] * (len(truth) / window_rows)
+            loss = share if loss is None else loss + share
+            found.append(torch.stack([term.detach() for term in terms.values()]))
+        assert loss is not None
+        self.scaler.scale(loss).backward()
+        return found
 
     def _update(self) -> Tensor:
         """Clip and step; return the norm of the gradient before clipping, still on the device."""
         self.scaler.unscale_(self.optimizer)
-        norm = torch.nn.utils.clip_grad_norm_(self.parameters, self.settings.gradient_clip_norm)
+        norm = self._clip()
         self.scaler.step(self.optimizer)
         self.scaler.update()
         self.optimizer.zero_grad(set_to_none=True)
+        return norm
+
+    def _clip(self) -> Tensor:
+        gradients = [p.grad for p in self.parameters if p.grad is not None]
+        norm = torch.nn.utils.get_total_norm(gradients)
+        most = self.settings.gradient_clip_norm
+        # Elsewhere than on the CPU, looking at the norm would wait for the device; there, scaling
+        # by 1 would be another pass over all gradients.
+        if self.device.type != "cpu" or not norm <= most:
+            torch.nn.utils.clip_grads_with_norm_(self.parameters, most, norm)
         return norm
 
     def _account(self, pending: list[_Micro], epoch: int, plan: EpochPlan) -> tuple[Tensor, float]:
