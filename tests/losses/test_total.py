@@ -68,6 +68,20 @@ def test_an_unweighted_pairwise_term_is_not_computed():
     assert total_loss(OUTPUT, Y, LossWeights())["pairwise"] == 0
 
 
+@pytest.mark.parametrize("kind", ["bce", "focal", "class_balanced", "asymmetric"])
+def test_each_micro_batch_has_terms_of_its_own(kind):
+    weights = dataclasses.replace(WEIGHTS, classification=kind)
+    class_weights = torch.tensor([0.5, 1.0, 1.5])
+    stacked = total_loss(OUTPUT.stacked(2), Y.view(2, 3, 3), weights, class_weights)
+    for at, part in enumerate((slice(0, 3), slice(3, 6))):
+        alone = TaggerOutput(*(t[part] for t in OUTPUT))
+        for name, value in total_loss(alone, Y[part], weights, class_weights).items():
+            torch.testing.assert_close(stacked[name][at], value)
+    assert stacked["loss"][0] != stacked["loss"][1]
+    bare = OUTPUT.stacked(2)._replace(u=None, h=None)
+    assert {t.shape for t in total_loss(bare, Y.view(2, 3, 3), WEIGHTS).values()} == {(2,)}
+
+
 def test_half_precision_outputs_are_summed_in_float32():
     output = OUTPUT._replace(logits=OUTPUT.logits.bfloat16())
     terms = total_loss(output, Y, WEIGHTS)

@@ -3,11 +3,13 @@
 import numpy as np
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 from torch import nn
 
 from mmhash.models.config import FusionConfig
 from mmhash.models.decomposition import decompose
-from mmhash.models.fusion import Fusion, product_width
+from mmhash.models.fusion import Fusion, dropout_factors, product_width
 
 
 def pairs(image_dim, text_dim, n=5):
@@ -73,6 +75,41 @@ def test_each_width_is_linear_then_activation_then_dropout(activation, layer):
     assert kinds == [nn.Linear, layer, nn.Dropout] * 2
     assert {module.p for module in fusion.mlp if isinstance(module, nn.Dropout)} == {0.25}
     assert fusion(*pairs(6, 6)).shape == (5, 3)
+
+
+@given(st.integers(1, 40), st.integers(1, 33), st.floats(0.0, 0.99), st.integers(0, 9))
+def test_factors_of_dropout_are_0_or_what_makes_the_mean_1(rows, width, p, seed):
+    factors = dropout_factors(rows, width, p, torch.Generator().manual_seed(seed))
+    assert factors.shape == (rows, width)
+    assert set(factors.unique().tolist()) <= {0.0, factors.max().item()}
+    if factors.any():
+        assert factors.max().item() == pytest.approx(1 / (1 - p), rel=1e-3)
+    again = dropout_factors(rows, width, p, torch.Generator().manual_seed(seed))
+    assert torch.equal(factors, again)
+
+
+@pytest.mark.parametrize("p", [0.1, 0.5, 0.9])
+def test_factors_of_dropout_are_0_as_often_as_asked_for_and_independent(p):
+    zero = dropout_factors(2000, 100, p, torch.Generator().manual_seed(7)).eq(0).double()
+    assert zero.mean().item() == pytest.approx(p, abs=4 * (p * (1 - p) / zero.numel()) ** 0.5)
+    correlation = torch.corrcoef(zero.T) - torch.eye(100)
+    assert correlation.abs().max() < 6 / 2000**0.5  # neighbours share a random number of 64 bits
+
+
+def test_no_factor_is_0_without_dropout():
+    assert (dropout_factors(50, 40, 0.0, torch.Generator()) == 1).all()
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_given_factors_take_the_place_of_dropout_behind_each_layer(dtype):
+    fusion = Fusion((6, 6), (6, 6), FusionConfig(mlp_dims=(8, 3), dropout=0.5)).to(dtype)
+    arguments = [tuple(t.to(dtype) for t in pair) for pair in pairs(6, 6)]
+    factors = dropout_factors(5, 11, 0.5, torch.Generator().manual_seed(2))
+    z = fusion(*arguments, factors)
+    first, second = (layer for layer in fusion.mlp if isinstance(layer, nn.Linear))
+    hidden = (first(fusion.join(*arguments)).relu() * factors[:, :8]).to(dtype)
+    torch.testing.assert_close(z, (second(hidden).relu() * factors[:, 8:]).to(dtype))
+    assert z.dtype == dtype
 
 
 @pytest.mark.parametrize("kind", ["concat", "concat_direction", "hadamard_with_magnitude"])

@@ -67,6 +67,17 @@ def test_batch_norm_stands_between_the_linear_map_and_tanh():
     np.testing.assert_allclose(h.detach(), np.tanh(expected), rtol=1e-9, atol=1e-12)
 
 
+def test_batch_norm_sees_each_micro_batch_by_itself():
+    layer, reference = HashLayer(5, 8, batch_norm=True), HashLayer(5, 8, batch_norm=True)
+    reference.load_state_dict(layer.state_dict())
+    z = torch.randn(12, 5, generator=torch.Generator().manual_seed(1)) + torch.arange(12)[:, None]
+    u, _ = layer(z, 1.0, 3)
+    expected = [reference(part, 1.0)[0] for part in z.split(4)]
+    torch.testing.assert_close(u, torch.cat(expected))
+    torch.testing.assert_close(layer.norm.running_mean, reference.norm.running_mean)
+    assert layer.norm.num_batches_tracked == 3
+
+
 def test_half_precision_goes_to_float32_before_tanh():
     layer = HashLayer(5, 8, batch_norm=False).to(torch.bfloat16)
     u, h = layer(torch.ones(2, 5, dtype=torch.bfloat16), 10.0)

@@ -231,6 +231,21 @@ def test_gradient_checkpointing_gives_the_same_files(problem):
     assert problem.files("kept") == problem.files("again")
 
 
+def test_dropout_inside_the_towers_follows_from_the_micro_batch_alone(fixed_problem):
+    run = fixed_problem.run()
+
+    def drawn(epoch, micro, before=0):
+        torch.manual_seed(before)
+        run._dropout(epoch, [micro])
+        return torch.nn.functional.dropout(torch.ones(99))
+
+    with torch.random.fork_rng():
+        first = drawn(0, (8, 16))
+        assert torch.equal(first, drawn(0, (8, 16), before=1))
+        assert not torch.equal(first, drawn(0, (0, 8)))
+        assert not torch.equal(first, drawn(1, (8, 16)))
+
+
 @pytest.mark.parametrize(("killed_after", "inputs"), [(0, "both"), (2, "both"), (0, "image")])
 def test_a_killed_run_ends_with_the_bytes_of_an_undisturbed_one(problem, killed_after, inputs):
     # With the image alone no gradient reaches the text tower: it has no moments to be saved.

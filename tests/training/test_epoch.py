@@ -5,6 +5,8 @@ import dataclasses
 import numpy as np
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from mmhash.errors import InputError
 from mmhash.losses.hashing import quantisation
@@ -41,14 +43,15 @@ def plain_model():
 
 
 def window_gradients(run: Run, number: int) -> list[np.ndarray]:
+    run.tagger.train()
     plan = plan_epoch(run.data.features, run.data.train_rows, 1, 0)
     rows, captions = run.store.index(plan.rows), run.store.index(plan.captions)
     window = run.windows[number]
     total = window[-1][1] - window[0][0]
     for micros in grouped(window, run.rows_together):
         part = slice(micros[0][0], micros[-1][1])
-        sizes = [stop - start for start, stop in micros]
-        run._backward(rows[part], captions[part], 2.0, sizes, total)
+        dropout = run._dropout(0, micros)
+        run._backward(rows[part], captions[part], 2.0, len(micros), dropout, total)
     return [parameter.grad.double().numpy() for parameter in run.parameters]
 
 
@@ -68,9 +71,10 @@ def test_accumulated_gradients_equal_those_of_one_big_batch(number):
 
 @pytest.mark.parametrize("number", [0, -1])
 def test_micro_batches_together_are_as_good_as_one_by_one(number):
-    # With BatchNorm and the terms of a batch, each of which sees one micro batch alone.
+    # With BatchNorm and the terms of a batch, each of which sees one micro batch alone, and with
+    # masks that a micro batch draws by itself.
     data = dataclasses.replace(make_data(), train_rows=np.arange(77))
-    model = make_model(fusion=FusionConfig(mlp_dims=(16,), dropout=0.0), hash=HashConfig(16, 16))
+    model = make_model(fusion=FusionConfig(mlp_dims=(16, 8), dropout=0.3), hash=HashConfig(16, 16))
     weights = LossWeights(hash_weight=1.0, lambda_decorr=3.0)
     runs = []
     for rows in (16, 1):
@@ -93,6 +97,29 @@ def test_micro_batches_together_are_as_good_as_one_by_one(number):
     assert any(differs), "one big batch is something else"
 
 
+@given(st.integers(2, 12), st.integers(1, 6), st.integers(1, 100), st.sampled_from([0.1, 0.5, 0.9]))
+@settings(max_examples=12, deadline=None)
+def test_the_masks_of_dropout_are_those_of_the_micro_batch(batch, accumulation, together, p):
+    model = make_model(fusion=FusionConfig(mlp_dims=(16, 7), dropout=p))
+    run = make_run(model=model, batch_size=batch, gradient_accumulation_steps=accumulation)
+    alone = {micro: run._dropout(1, [micro]) for window in run.windows for micro in window}
+    for window in run.windows:
+        for micros in grouped(window, together):
+            torch.manual_seed(together)  # what was drawn before plays no part
+            expected = torch.cat([alone[micro] for micro in micros])
+            assert torch.equal(run._dropout(1, micros), expected)
+    masks = list(alone.values())
+    assert [len(mask) for mask in masks] == [stop - start for start, stop in alone]
+    assert {mask.shape[1] for mask in masks} == {23}
+    assert not torch.equal(masks[0], masks[1]), "each micro batch has its own"
+    first = next(iter(alone))
+    assert not torch.equal(masks[0], run._dropout(2, [first])), "and another in each epoch"
+
+
+def test_without_dropout_nothing_is_drawn():
+    assert make_run(model=plain_model())._dropout(0, [(0, 8)]) is None
+
+
 @pytest.mark.parametrize("most", [1e-3, 1e3])
 def test_the_gradient_is_scaled_as_torch_does_it(most):
     run = make_run(gradient_clip_norm=most)
@@ -112,14 +139,14 @@ def test_each_row_weighs_the_same_inside_its_window():
     run = make_run(data, batch_size=8, gradient_accumulation_steps=4)
     real, seen = run._backward, []
 
-    def records(rows, captions, scale, sizes, window_rows):
-        seen.append((len(rows), sizes, window_rows))
-        return real(rows, captions, scale, sizes, window_rows)
+    def records(rows, captions, scale, micros, dropout, window_rows):
+        seen.append((len(rows), micros, window_rows))
+        return real(rows, captions, scale, micros, dropout, window_rows)
 
     run._backward = records
     run.epoch(0)
-    # 77 rows: two windows of 32, and one of 8 + 5.
-    assert seen == [(32, [8] * 4, 32)] * 2 + [(13, [8, 5], 13)]
+    # 77 rows: two windows of 32, and one of 8 + 5, which are of different sizes.
+    assert seen == [(32, 4, 32)] * 2 + [(8, 1, 13), (5, 1, 13)]
 
 
 def test_the_last_incomplete_window_is_a_step_of_its_own():
@@ -188,7 +215,8 @@ def test_bfloat16_on_a_cpu_stays_near_float32():
 
 @pytest.mark.parametrize("kind", ["focal", "class_balanced", "asymmetric"])
 def test_each_classification_loss_trains(kind):
-    run = make_run(weights=LossWeights(classification=kind, pairwise_weight=0.1), num_epochs=2)
+    weights = LossWeights(classification=kind, pairwise_weight=0.1)
+    run = make_run(model=plain_model(), weights=weights, num_epochs=2)
     first, second = run.epoch(0)[0], run.epoch(1)[0]
     assert second["loss_classification"] < first["loss_classification"]
     assert first["loss_pairwise"] > 0
@@ -198,15 +226,17 @@ def test_a_broken_term_is_named_with_its_step(monkeypatch):
     calls = []
 
     def breaks(h):
-        calls.append(len(h))
-        return quantisation(h) * (float("nan") if len(calls) == 7 else 1.0)
+        calls.append(h.shape)
+        factors = [1.0, float("nan") if len(calls) == 4 else 1.0]
+        return quantisation(h) * torch.tensor(factors)
 
     monkeypatch.setattr("mmhash.losses.total.quantisation", breaks)
     run = make_run(log_every=50, gradient_accumulation_steps=2)
     with pytest.raises(InputError) as caught:
         run.epoch(0)
     message = str(caught.value)
-    # The seventh micro batch belongs to the fourth window of two.
+    # The windows hold two micro batches; the second of the fourth window is broken.
+    assert set(calls) == {(2, 8, 16)}
     assert "epoch 0, step 4 of 5" in message
     assert "(term: quantisation)" in message
     for advice in ("train.lr", "train.warmup_ratio", "loss.hash_weight"):

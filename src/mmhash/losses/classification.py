@@ -1,6 +1,6 @@
 """Classification losses over multi-label logits: means over all rows and classes.
 
-``logits`` and ``labels`` are (n, C), labels 0 or 1. With s = +1 for a label and −1 for none,
+``logits`` and ``labels`` are (…, n, C), labels 0 or 1. With s = +1 for a label and −1 for none,
 p_t = sigmoid(s · logit) is the probability given to the truth; every formula is written with
 log-sigmoids, so that no logit, however large, gives an infinite value or gradient.
 """
@@ -10,6 +10,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+MICRO_BATCH = (-2, -1)  # the axes of rows and classes
+
 EFFECTIVE_NUMBER_BETA = 0.999
 ASYMMETRIC_GAMMA_POSITIVE = 0.0
 ASYMMETRIC_GAMMA_NEGATIVE = 4.0
@@ -18,7 +20,7 @@ ASYMMETRIC_MARGIN = 0.05
 
 def bce(logits: Tensor, labels: Tensor) -> Tensor:
     """Return the mean binary cross-entropy, −log p_t."""
-    return F.binary_cross_entropy_with_logits(logits, labels)
+    return F.binary_cross_entropy_with_logits(logits, labels, reduction="none").mean(MICRO_BATCH)
 
 
 def focal(logits: Tensor, labels: Tensor, alpha: float, gamma: float) -> Tensor:
@@ -30,7 +32,7 @@ def focal(logits: Tensor, labels: Tensor, alpha: float, gamma: float) -> Tensor:
     alpha_t = alpha * labels + (1.0 - alpha) * (1.0 - labels)
     # (1 − p_t)^γ through its logarithm: a power below 1 has an infinite slope at p_t = 1.
     focus = torch.exp(gamma * F.logsigmoid(-signed))
-    return -(alpha_t * focus * F.logsigmoid(signed)).mean()
+    return -(alpha_t * focus * F.logsigmoid(signed)).mean(MICRO_BATCH)
 
 
 def effective_number_weights(positives: np.ndarray) -> np.ndarray:
@@ -51,7 +53,10 @@ def class_balanced(logits: Tensor, labels: Tensor, class_weights: Tensor) -> Ten
 
     ``class_weights`` (C,) as :func:`effective_number_weights` gives them.
     """
-    return F.binary_cross_entropy_with_logits(logits, labels, weight=class_weights)
+    loss = F.binary_cross_entropy_with_logits(
+        logits, labels, weight=class_weights, reduction="none"
+    )
+    return loss.mean(MICRO_BATCH)
 
 
 def asymmetric(logits: Tensor, labels: Tensor) -> Tensor:
@@ -67,4 +72,4 @@ def asymmetric(logits: Tensor, labels: Tensor) -> Tensor:
     shifted = (p - ASYMMETRIC_MARGIN).clamp(min=0.0)
     # 1 − p_m is at least m, so its logarithm is finite.
     negative = shifted**ASYMMETRIC_GAMMA_NEGATIVE * torch.log1p(-shifted)
-    return -(labels * positive + (1.0 - labels) * negative).mean()
+    return -(labels * positive + (1.0 - labels) * negative).mean(MICRO_BATCH)

@@ -12,17 +12,18 @@ def pairwise_likelihood(h: Tensor, labels: Tensor) -> Tensor:
     HashNet's equation 4 over the pairs of one micro batch: s_ij = 1 where two rows share a label,
     w_ij = |S|/|S₁| for similar and |S|/|S₀| for dissimilar pairs (equation 2), inner products of
     the soft codes h = tanh(β u). The slope a of the adaptive sigmoid is 10/B, so that the
-    argument stays in [−10, 10] at any length and the gradient does not vanish. ``h`` (n, B),
-    ``labels`` (n, C) 0 or 1. A row without a label is similar to none; one row has no pair: 0.
+    argument stays in [−10, 10] at any length and the gradient does not vanish. ``h`` (…, n, B),
+    ``labels`` (…, n, C) 0 or 1. A row without a label is similar to none; one row has no pair: 0.
     """
-    n, bits = h.shape
-    inner = (10.0 / bits) * (h @ h.T)
-    similar = (labels @ labels.T > 0).to(h.dtype)
+    n, bits = h.shape[-2:]
+    inner = (10.0 / bits) * (h @ h.mT)
+    similar = (labels @ labels.mT > 0).to(h.dtype)
     pair = 1.0 - h.new_ones(n).diag()
     similar = similar * pair
     dissimilar = pair - similar
     # A kind of pair that the batch lacks has weight |S|/1 on an empty sum.
     loss = F.softplus(inner) - similar * inner
-    term_similar = (similar * loss).sum() / similar.sum().clamp(min=1.0)
-    term_dissimilar = (dissimilar * loss).sum() / dissimilar.sum().clamp(min=1.0)
+    pairs = (-2, -1)
+    term_similar = (similar * loss).sum(pairs) / similar.sum(pairs).clamp(min=1.0)
+    term_dissimilar = (dissimilar * loss).sum(pairs) / dissimilar.sum(pairs).clamp(min=1.0)
     return term_similar + term_dissimilar

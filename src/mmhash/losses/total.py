@@ -65,13 +65,15 @@ def total_loss(
 
         L = w_bce L_cls + α L_cos + γ (L_quant + λ₁ L_balance + λ₂ L_decorr) + w_pair L_pair
 
-    ``labels`` (n, C) float; the other terms are unweighted. Terms that the model has no use for
+    ``labels`` (n, C) float, or (k, n, C) for k micro batches with an ``output`` of as many
+    (:meth:`mmhash.models.tagger.TaggerOutput.stacked`): then each term is (k,). The other terms
+    are unweighted. Terms that the model has no use for
     are 0: those of the code without a hash layer, L_cos if not ``aligned`` (the MLP baseline, or
     directions of different widths). The pairwise term is computed only if it has a weight. All is
     computed in the dtype of ``labels``, so autocast's half precision stops at the model's output.
     """
     dtype = labels.dtype
-    zero = labels.new_zeros(())
+    zero = labels.new_zeros(labels.shape[:-2])
     terms = dict.fromkeys(TERMS, zero)
     terms["classification"] = classification_loss(
         output.logits.to(dtype), labels, weights, class_weights

@@ -17,6 +17,21 @@ def product_width(image_dim: int, text_dim: int, dim: int | None) -> int | None:
     return None if image_dim == text_dim else min(image_dim, text_dim)
 
 
+def dropout_factors(rows: int, width: int, p: float, generator: torch.Generator) -> Tensor:
+    """Draw what dropout multiplies by, (rows, width) float32 on the device of ``generator``.
+
+    A factor is 0 with probability ``p``, rounded to a multiple of 2⁻¹⁶, and otherwise the number
+    that makes the mean 1. Four factors share one random number of 64 bits: that takes a fraction
+    of the time of a draw each.
+    """
+    numbers = torch.empty(-(-rows * width // 4), dtype=torch.int64, device=generator.device)
+    numbers.random_(-(2**63), None, generator=generator)
+    kept = min(max(round((1.0 - p) * 2**16), 1), 2**16)
+    draws = numbers.view(torch.int16)[: rows * width].view(rows, width)
+    factors = torch.empty(rows, width, device=generator.device)
+    return torch.ge(draws, 2**15 - kept, out=factors).mul_(2**16 / kept)
+
+
 class Fusion(nn.Module):
     """z = MLP(x), with x by ``fusion.type``.
 
@@ -32,7 +47,9 @@ class Fusion(nn.Module):
     With one modality alone (``inputs`` image or caption) the parts of the other and the product
     are absent. Where the widths of image and text differ (or ``fusion.dim`` is set) the product is
     (P_img d_img) ⊙ (P_txt d_txt) with learned projections to ``fusion.dim``. The MLP is
-    Linear → activation → dropout for each width in ``fusion.mlp_dims``.
+    Linear → activation → dropout for each width in ``fusion.mlp_dims``. Dropout multiplies by the
+    factors that it is given (:func:`dropout_factors`, those of all layers side by side); without
+    any it draws its own in training.
     """
 
     def __init__(
@@ -95,7 +112,15 @@ class Fusion(nn.Module):
         vectors: tuple[Tensor, Tensor],
         directions: tuple[Tensor, Tensor],
         log_magnitudes: tuple[Tensor, Tensor],
+        dropout: Tensor | None = None,
     ) -> Tensor:
-        """Return z (n, ``mlp_dims[-1]``)."""
-        z: Tensor = self.mlp(self.join(vectors, directions, log_magnitudes))
+        """Return z (n, ``mlp_dims[-1]``); ``dropout`` is (n, sum of ``mlp_dims``) if given."""
+        z = self.join(vectors, directions, log_magnitudes)
+        start = 0
+        for layer in self.mlp:
+            if dropout is not None and isinstance(layer, nn.Dropout):
+                factors = dropout[:, start : start + z.shape[1]]
+                z, start = (z * factors).to(z.dtype), start + z.shape[1]
+            else:
+                z = layer(z)
         return z

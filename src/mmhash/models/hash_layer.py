@@ -1,7 +1,5 @@
 """The hash layer: a soft code in [-1, 1] whose signs are the bits."""
 
-from collections.abc import Sequence
-
 import torch
 from torch import Tensor, nn
 
@@ -45,16 +43,13 @@ class HashLayer(nn.Module):
         self.linear = nn.Linear(width, bits, bias=not batch_norm)
         self.norm: nn.Module = nn.BatchNorm1d(bits) if batch_norm else nn.Identity()
 
-    def forward(
-        self, z: Tensor, scale: float, sizes: Sequence[int] | None = None
-    ) -> tuple[Tensor, Tensor]:
+    def forward(self, z: Tensor, scale: float, micros: int = 1) -> tuple[Tensor, Tensor]:
         """Return u and h, both (n, bits); β = ``scale``.
 
-        ``sizes`` are those of the micro batches in z, each of which BatchNorm normalises by itself.
+        z holds ``micros`` micro batches of one size, each of which BatchNorm normalises by itself.
         """
         u: Tensor = self.linear(z)
-        parts = [u] if sizes is None else u.split(list(sizes))
-        u = torch.cat([self.norm(part) for part in parts])
+        u = torch.cat([self.norm(part) for part in u.chunk(micros)])
         if u.dtype in (torch.float16, torch.bfloat16):
             u = u.float()  # half-precision tanh rounds to ±1 early and loses the gradient
         return u, torch.tanh(scale * u)

@@ -1,7 +1,6 @@
 """The tagger: decomposition → fusion → hash layer → linear classifier, and the MLP baseline."""
 
-from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -30,10 +29,10 @@ class TaggerOutput(NamedTuple):
     direction_image: Tensor
     direction_text: Tensor
 
-    def split(self, sizes: Sequence[int]) -> list["TaggerOutput"]:
-        """Return the outputs of consecutive ``sizes`` rows, which add up to n."""
-        pieces = [[None] * len(sizes) if t is None else t.split(list(sizes)) for t in self]
-        return [TaggerOutput(*piece) for piece in zip(*pieces, strict=True)]
+    def stacked(self, micros: int) -> "TaggerOutput":
+        """Return the same with an axis for micro batches before that of rows: (k, n / k, ·)."""
+        pieces: list[Any] = [None if t is None else t.unflatten(0, (micros, -1)) for t in self]
+        return TaggerOutput(*pieces)
 
 
 class Tagger(nn.Module):
@@ -71,12 +70,18 @@ class Tagger(nn.Module):
         self.classifier = nn.Linear(width, config.num_classes, bias=config.classifier.use_bias)
 
     def forward(
-        self, image: Tensor, text: Tensor, hash_scale: float, sizes: Sequence[int] | None = None
+        self,
+        image: Tensor,
+        text: Tensor,
+        hash_scale: float,
+        micros: int = 1,
+        dropout: Tensor | None = None,
     ) -> TaggerOutput:
         """Tag n pairs: ``image`` (n, D_i), ``text`` (n, D_t) pooled vectors, β = ``hash_scale``.
 
-        In training the rows may be several micro batches, of ``sizes`` rows: see
-        :meth:`mmhash.models.hash_layer.HashLayer.forward`.
+        In training the rows may be ``micros`` micro batches of one size, and the factors of
+        ``dropout`` may be given: see :class:`mmhash.models.hash_layer.HashLayer` and
+        :class:`mmhash.models.fusion.Fusion`.
         """
         direction_image, magnitude_image = decompose(image)
         direction_text, magnitude_text = decompose(text)
@@ -84,12 +89,15 @@ class Tagger(nn.Module):
             direction_image = _unit(self.align_image(direction_image))
             direction_text = _unit(self.align_text(direction_text))
         z = self.fusion(
-            (image, text), (direction_image, direction_text), (magnitude_image, magnitude_text)
+            (image, text),
+            (direction_image, direction_text),
+            (magnitude_image, magnitude_text),
+            dropout,
         )
         u: Tensor | None = None
         h: Tensor | None = None
         if self.hash is not None:
-            u, h = self.hash(z, hash_scale, sizes)
+            u, h = self.hash(z, hash_scale, micros)
         logits = self.classifier(z if h is None else h)
         return TaggerOutput(logits, z, u, h, direction_image, direction_text)
 

@@ -98,16 +98,17 @@ def windows(count: int, batch_size: int, accumulation: int) -> list[list[tuple[i
 
 
 def grouped(window: list[tuple[int, int]], rows: int) -> list[list[tuple[int, int]]]:
-    """Group the consecutive micro batches of a window into runs of at most ``rows`` rows.
+    """Group the consecutive micro batches of a window, those of one size, up to ``rows`` rows.
 
     A micro batch with more rows than that is a group of its own.
 
     >>> grouped([(0, 4), (4, 8), (8, 12), (12, 13)], 8)
-    [[(0, 4), (4, 8)], [(8, 12), (12, 13)]]
+    [[(0, 4), (4, 8)], [(8, 12)], [(12, 13)]]
     """
     groups = [[window[0]]]
     for start, stop in window[1:]:
-        if stop - groups[-1][0][0] <= rows:
+        first, end = groups[-1][0]
+        if stop - start == end - first and stop - first <= rows:
             groups[-1].append((start, stop))
         else:
             groups.append([(start, stop)])

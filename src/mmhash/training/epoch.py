@@ -14,10 +14,11 @@ from mmhash.errors import InputError
 from mmhash.losses.classification import effective_number_weights
 from mmhash.losses.total import TERMS, LossWeights, total_loss
 from mmhash.models.config import ModelConfig
+from mmhash.models.fusion import dropout_factors
 from mmhash.models.hash_layer import hash_scale
 from mmhash.models.tagger import build_tagger
 from mmhash.models.weights import TOWERS
-from mmhash.seeding import stream_seed
+from mmhash.seeding import stream_seed, torch_stream
 from mmhash.training.batches import (
     EpochPlan,
     FeatureStore,
@@ -46,10 +47,9 @@ def one_thread() -> Iterator[None]:
     """Compute on one CPU thread, with numbers too small to be normal taken as 0.
 
     The moments of a unit that no row reaches any more shrink by a factor at each step until a
-    processor needs many times as long for them. The matrices of a micro batch of 32 rows are small:
-    a second thread was measured to win 12 % at 768-dimensional features, to lose 50 % at 128, and
-    to lose more wherever it has to wait for a core. And sums then do not depend on the number of
-    cores.
+    processor needs many times as long for them. The matrices of a window are small, so a second
+    thread has little to do and loses time wherever it has to wait for a core. And sums then do not
+    depend on the number of cores. What a step takes: ``benchmarks/train.py``.
     """
     before = torch.get_num_threads()
     torch.set_num_threads(1)
@@ -61,12 +61,11 @@ def one_thread() -> Iterator[None]:
         torch.set_num_threads(before)
 
 
-class _Micro(NamedTuple):
-    """A micro batch whose terms have not been looked at yet."""
+class _Group(NamedTuple):
+    """Micro batches whose terms (k, len(TERMS)) have not been looked at yet."""
 
     step: int
-    start: int
-    stop: int
+    micros: list[tuple[int, int]]
     terms: Tensor
 
 
@@ -173,13 +172,12 @@ class Run:
     def _train(self, epoch: int, scale: float) -> dict[str, float]:
         """Run the optimiser steps of an epoch; return the mean of each term over its rows."""
         settings = self.settings
-        torch.manual_seed(stream_seed(settings.seed, "dropout", epoch))
         plan = plan_epoch(self.data.features, self.data.train_rows, settings.seed, epoch)
         rows, captions = self.store.index(plan.rows), self.store.index(plan.captions)
         self.tagger.train()
         sums = torch.zeros(len(TERMS), dtype=torch.float64, device=self.device)
         norms: list[Tensor] = []
-        pending: list[_Micro] = []
+        pending: list[_Group] = []
         for step, window in enumerate(self.windows):
             rate = self._rate(epoch, step)
             for group, share in zip(self.optimizer.param_groups, self.shares, strict=False):
@@ -187,12 +185,11 @@ class Run:
             window_rows = window[-1][1] - window[0][0]
             for micros in grouped(window, self.rows_together):
                 part = slice(micros[0][0], micros[-1][1])
-                sizes = [stop - start for start, stop in micros]
-                terms = self._backward(rows[part], captions[part], scale, sizes, window_rows)
-                pending += [
-                    _Micro(step, start, stop, found)
-                    for (start, stop), found in zip(micros, terms, strict=True)
-                ]
+                dropout = self._dropout(epoch, micros)
+                terms = self._backward(
+                    rows[part], captions[part], scale, len(micros), dropout, window_rows
+                )
+                pending.append(_Group(step, micros, terms))
             norm = self._update()
             if settings.log_gradient_norms:
                 norms.append(norm)
@@ -211,30 +208,56 @@ class Run:
         }
         return row | (_norm_columns(norms) if norms else {})
 
+    def _dropout(self, epoch: int, micros: list[tuple[int, int]]) -> Tensor | None:
+        """Return the factors of dropout for some micro batches, each from a stream of its own.
+
+        So they depend neither on what else is computed with a micro batch nor on who computes it.
+        """
+        seed, fusion = self.settings.seed, self.tagger.config.fusion
+        if isinstance(self.store, TowerStore):
+            # A tower with dropout of its own draws from the global generator.
+            torch.manual_seed(stream_seed(seed, "dropout of the towers", epoch, micros[0][0]))
+        if not fusion.dropout:
+            return None
+        drawn = [
+            dropout_factors(
+                stop - start,
+                sum(fusion.mlp_dims),
+                fusion.dropout,
+                torch_stream(seed, "dropout", epoch, start, device=self.device),
+            )
+            for start, stop in micros
+        ]
+        return torch.cat(drawn)
+
     def _backward(
-        self, rows: Tensor, captions: Tensor, scale: float, sizes: list[int], window_rows: int
-    ) -> list[Tensor]:
+        self,
+        rows: Tensor,
+        captions: Tensor,
+        scale: float,
+        micros: int,
+        dropout: Tensor | None,
+        window_rows: int,
+    ) -> Tensor:
         """Add the gradient of some micro batches, each weighed by its share of the window.
 
-        They go through the layers together, but BatchNorm and the loss see each of the ``sizes`` by
-        itself. Returns the terms of each.
+        They are of one size and go through the layers together, but BatchNorm and the loss see
+        each by itself. Returns the terms of each, (``micros``, len(TERMS)).
         """
         image, text, labels = self.store.batch(rows, captions)
         dtype = self.precision.autocast
         with torch.autocast(self.device.type, dtype=dtype, enabled=dtype is not None):
-            output = self.tagger(image, text, scale, sizes)
-        loss: Tensor | None = None
-        found = []
-        for part, truth in zip(output.split(sizes), labels.split(sizes), strict=True):
-            terms = total_loss(
-                part, truth, self.weights, self.class_weights, self.tagger.config.aligned
-            )
-            share = terms["loss"] * (len(truth) / window_rows)
-            loss = share if loss is None else loss + share
-            found.append(torch.stack([term.detach() for term in terms.values()]))
-        assert loss is not None
-        self.scaler.scale(loss).backward()
-        return found
+            output = self.tagger(image, text, scale, micros, dropout)
+        terms = total_loss(
+            output.stacked(micros),
+            labels.unflatten(0, (micros, -1)),
+            self.weights,
+            self.class_weights,
+            self.tagger.config.aligned,
+        )
+        share = len(labels) / micros / window_rows
+        self.scaler.scale(terms["loss"].sum() * share).backward()
+        return torch.stack([term.detach() for term in terms.values()], dim=1)
 
     def _update(self) -> Tensor:
         """Clip and step; return the norm of the gradient before clipping, still on the device."""
@@ -255,14 +278,15 @@ class Run:
             torch.nn.utils.clip_grads_with_norm_(self.parameters, most, norm)
         return norm
 
-    def _account(self, pending: list[_Micro], epoch: int, plan: EpochPlan) -> tuple[Tensor, float]:
+    def _account(self, pending: list[_Group], epoch: int, plan: EpochPlan) -> tuple[Tensor, float]:
         """Return the row-weighted sums of the terms and the mean loss of some micro batches.
 
         This is the only place where the loop waits for the device. InputError where a term is not
         finite: it names the first step with one.
         """
-        terms = torch.stack([micro.terms for micro in pending]).double()
-        counts = torch.tensor([micro.stop - micro.start for micro in pending], dtype=torch.float64)
+        terms = torch.cat([group.terms for group in pending]).double()
+        micros = [micro for group in pending for micro in group.micros]
+        counts = torch.tensor([stop - start for start, stop in micros], dtype=torch.float64)
         sums = (terms * counts.to(self.device)[:, None]).sum(dim=0)
         mean_loss = float(sums[0]) / float(counts.sum())
         if not math.isfinite(mean_loss):
@@ -270,14 +294,14 @@ class Run:
         return sums, mean_loss
 
     def _raise_not_finite(
-        self, pending: list[_Micro], terms: Tensor, epoch: int, plan: EpochPlan
+        self, pending: list[_Group], terms: Tensor, epoch: int, plan: EpochPlan
     ) -> None:
         """Raise InputError naming step and terms, or the row of the features that is at fault."""
         finite = torch.isfinite(terms).cpu().numpy()
         first = int(np.argmin(finite.all(axis=1)))
-        micro = pending[first]
+        step, micro = [(g.step, micro) for g in pending for micro in g.micros][first]
         features = self.data.features
-        part = slice(micro.start, micro.stop)
+        part = slice(*micro)
         for name, array, where in (
             ("image", features.image, plan.rows[part]),
             ("text", features.text, plan.captions[part]),
@@ -290,7 +314,7 @@ class Run:
                 )
         named = [name for name in BLAMED if not finite[first, TERMS.index(name)]] or ["loss"]
         raise InputError(
-            f"epoch {epoch}, step {micro.step + 1} of {self.steps_per_epoch}: "
+            f"epoch {epoch}, step {step + 1} of {self.steps_per_epoch}: "
             f"the loss is not finite (term: {', '.join(named)}); {self._advice()}"
         )
 

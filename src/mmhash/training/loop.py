@@ -261,7 +261,7 @@ def _after_out_of_memory(settings: TrainSettings, model: ModelConfig) -> TrainSe
 
 @contextmanager
 def _forked_random_state(device: torch.device) -> Iterator[None]:
-    """Leave the caller's random state as it was: dropout draws from the global one."""
+    """Leave the caller's random state as it was: dropout inside towers draws from it."""
     devices = [device.index or 0] if device.type == "cuda" else []
     with torch.random.fork_rng(devices=devices):
         yield
