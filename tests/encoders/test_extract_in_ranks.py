@@ -78,7 +78,7 @@ class Program:
             env=self.environment,
             capture_output=True,
             text=True,
-            timeout=120,
+            timeout=300,
         )
         lines = done.stderr.replace("\r", "\n").splitlines()
         return done.returncode, [line for line in lines if line and "row/s" not in line]
