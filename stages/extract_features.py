@@ -1,10 +1,12 @@
 """extract_features: every picture and caption through the frozen towers, once."""
 
 import sys
+from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
 
 import _checkout  # noqa: F401
+import torch
 
 from mmhash.cost import measured
 from mmhash.data.coco import image_path
@@ -23,23 +25,26 @@ from mmhash.files import (
     write_json,
 )
 from mmhash.params import Params, load_params
+from mmhash.ranks import Ranks, joined, restarted
 
 OUT = Path("features")
 
 
-def encode(params: Params, root: Path) -> None:
+def encode(params: Params, root: Path, device: torch.device, ranks: Ranks) -> None:
     """Run the towers of the dataset's checkpoint over all pictures and captions."""
     source, profile = params.dataset.encoder, params.profile
     assert source is not None  # the schema sees to it for datasets with pictures
-    ensure_raw(params.run.dataset, root)
-    device = choose_device(profile.device)
-    towers = load_checkpoint(
-        source.checkpoint,
-        source.revision,
-        device,
-        source.max_num_patches,
-        precision=choose_precision(profile.precision, device),
-        compile_towers=profile.compile,
+    ranks.in_turn(partial(ensure_raw, params.run.dataset, root))
+    towers = ranks.in_turn(
+        partial(
+            load_checkpoint,
+            source.checkpoint,
+            source.revision,
+            device,
+            source.max_num_patches,
+            precision=choose_precision(profile.precision, device),
+            compile_towers=profile.compile,
+        )
     )
     images = read_table("data/images.parquet")
     stored = {"dtype": params.features.dtype, "normalise": params.features.normalise}
@@ -49,13 +54,14 @@ def encode(params: Params, root: Path) -> None:
         partial(image_path, root),
         towers,
         OUT,
-        cache_dir("extract_features", key),
+        Path(ranks.agree(lambda: str(cache_dir("extract_features", key)))),
         **stored,
         on_bad_image=params.features.on_bad_image,
         batch=profile.extract_batch,
         workers=profile.num_workers,
         prefetch_factor=profile.prefetch_factor,
         pin_memory=profile.pin_memory,
+        ranks=ranks,
     )
 
 
@@ -63,13 +69,19 @@ def main() -> None:
     """Write ``features/`` and ``metrics/features.json``."""
     params = load_params()
     root = dvc_root() / params.dataset.root
-    with measured("extract_features", params.profile.vram_alert_gb):
-        if params.run.dataset == "features":
-            folder = read_feature_folder(root)
-            copy_features(folder, OUT, params.features.dtype)
-        else:
-            encode(params, root)
-        write_json("metrics/features.json", feature_summary(OUT))
+    copied = params.run.dataset == "features"
+    device = choose_device("cpu" if copied else params.profile.device)
+    if not copied and restarted(params.profile.processes):
+        return
+    with joined(device) as ranks:
+        cost = measured("extract_features", params.profile.vram_alert_gb)
+        with cost if ranks.first else nullcontext():
+            if not copied:
+                encode(params, root, device, ranks)
+            elif ranks.first:
+                copy_features(read_feature_folder(root), OUT, params.features.dtype)
+            if ranks.first:
+                write_json("metrics/features.json", feature_summary(OUT))
 
 
 if __name__ == "__main__":

@@ -1,9 +1,12 @@
 """train: fusion, hash layer and classifier on the stored features, or with the towers."""
 
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import _checkout  # noqa: F401
+import torch
 
 from mmhash.cost import measured
 from mmhash.encoders.device import choose_device
@@ -18,7 +21,8 @@ from mmhash.experiment import (
 )
 from mmhash.features import load_features
 from mmhash.files import cache_dir, write_json
-from mmhash.params import load_params
+from mmhash.params import Params, load_params
+from mmhash.ranks import ALONE, Ranks, joined, restarted
 from mmhash.tracking import dvclive_log, trackers
 from mmhash.training.checkpoint import training_key, write_untrained
 from mmhash.training.loop import train
@@ -30,44 +34,67 @@ INPUTS = [
 ]
 
 
-def main() -> None:
-    """Write ``model/``, ``dvclive/`` and ``metrics/train.json``."""
-    params = load_params()
+Log = Callable[[dict[str, float]], None]
+
+
+def fit(
+    params: Params, device: torch.device, ranks: Ranks, log: Log | None = None
+) -> dict[str, Any]:
+    """Train into ``model/``; return what goes to ``metrics/train.json``."""
+    dataset = load_features(Path("features"), Path("data"))
+    vectors = dataset.features
+    model = model_config(
+        params, vectors.image.shape[1], vectors.text.shape[1], len(dataset.categories)
+    )
+    if model.name == "zeroshot":
+        write_untrained(Path("model"), model, tuple(dataset.categories))
+        return {"notes": ["model.name is zeroshot: no training"]}
+    weights, settings = loss_weights(params), train_settings(params)
+    towers = learning_towers(params, dataset, device, ranks)
+    checksums = training_inputs(INPUTS, towers)
+    key = training_key(model, weights, settings, checksums, device)
+    summary = train(
+        TrainingData(
+            vectors, dataset.training_rows(), dataset.rows("val"), tuple(dataset.categories)
+        ),
+        model,
+        weights,
+        settings,
+        device=device,
+        cache=Path(ranks.agree(lambda: str(cache_dir("train", key)))),
+        out=Path("model"),
+        on_epoch=log,
+        towers=towers,
+    )
+    return summary.to_dict()
+
+
+def record(params: Params, device: torch.device, ranks: Ranks) -> None:
+    """Train, and write down what the training was like and what it cost."""
     tracked = trackers(params.tracking.model_dump(), run_name(params), params.model_dump())
     alert = params.profile.vram_alert_gb
     with measured("train", alert), dvclive_log("dvclive") as live, tracked as track:
-        dataset = load_features(Path("features"), Path("data"))
-        vectors = dataset.features
-        model = model_config(
-            params, vectors.image.shape[1], vectors.text.shape[1], len(dataset.categories)
-        )
-        if model.name == "zeroshot":
-            write_untrained(Path("model"), model, tuple(dataset.categories))
-            write_json("metrics/train.json", {"notes": ["model.name is zeroshot: no training"]})
-            return
-        weights, settings = loss_weights(params), train_settings(params)
-        device = choose_device(params.profile.device)
-        towers = learning_towers(params, dataset, device)
-        checksums = training_inputs(INPUTS, towers)
 
         def log(row: dict[str, float]) -> None:
             live(row)
             track(row)
 
-        summary = train(
-            TrainingData(
-                vectors, dataset.training_rows(), dataset.rows("val"), tuple(dataset.categories)
-            ),
-            model,
-            weights,
-            settings,
-            device=device,
-            cache=cache_dir("train", training_key(model, weights, settings, checksums, device)),
-            out=Path("model"),
-            on_epoch=log,
-            towers=towers,
-        )
-        write_json("metrics/train.json", summary.to_dict())
+        write_json("metrics/train.json", fit(params, device, ranks, log))
+
+
+def main() -> None:
+    """Write ``model/``, ``dvclive/`` and ``metrics/train.json``."""
+    params = load_params()
+    device = choose_device(params.profile.device)
+    # With frozen towers one process takes seconds: the others would only wait for it.
+    shared = params.encoder.unfreeze != "none"
+    if shared and restarted(params.profile.processes):
+        return
+    with joined(device) as ranks:
+        if ranks.first:
+            record(params, device, ranks if shared else ALONE)
+        elif shared:
+            fit(params, device, ranks)
 
 
 if __name__ == "__main__":

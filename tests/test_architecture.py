@@ -9,7 +9,7 @@ PACKAGE = Path(__file__).resolve().parents[1] / "src" / "mmhash"
 # Lower floors first. A module imports from its own floor or a lower one only.
 FLOORS = [
     ["errors"],
-    ["files", "seeding", "progress"],
+    ["files", "seeding", "progress", "ranks"],
     ["cost", "params", "tracking"],
     ["data"],
     ["encoders"],

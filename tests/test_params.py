@@ -42,6 +42,7 @@ def put(values: dict[str, Any], key: str, value: Any) -> dict[str, Any]:
         ("train.batch_size", 1, "must be greater than or equal to 2"),
         ("knn.tau", 0.0, "must be greater than 0"),
         ("knn.k", True, "must be a valid integer"),
+        ("hardware.auto.processes", 0, "must be greater than or equal to 1"),
         ("classifier.use_bias", False, "prior_init needs use_bias"),
         ("datasets.sample.encoder", None, "datasets.sample.encoder is null"),
         ("zeroshot.prompts", ["a photo"], "must contain {} once"),

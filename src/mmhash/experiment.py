@@ -18,6 +18,7 @@ from mmhash.models.config import (
 )
 from mmhash.models.weights import tuned_towers
 from mmhash.params import Params
+from mmhash.ranks import ALONE, Ranks
 from mmhash.training.end_to_end import EndToEnd
 from mmhash.training.settings import TrainSettings
 
@@ -66,7 +67,9 @@ def run_name(params: Params) -> str:
     return f"{os.environ.get('DVC_EXP_NAME') or f'{params.run.dataset}-{model}'}-{key}"
 
 
-def learning_towers(params: Params, dataset: Dataset, device: torch.device) -> EndToEnd | None:
+def learning_towers(
+    params: Params, dataset: Dataset, device: torch.device, ranks: Ranks = ALONE
+) -> EndToEnd | None:
     """Return the towers that learn with the tagger, or None with ``encoder.unfreeze`` none.
 
     See :func:`mmhash.unfreezing.towers_in_training`.
@@ -75,7 +78,7 @@ def learning_towers(params: Params, dataset: Dataset, device: torch.device) -> E
         return None
     from mmhash.unfreezing import towers_in_training  # loads transformers, which takes seconds
 
-    return towers_in_training(params, dataset, device)
+    return towers_in_training(params, dataset, device, ranks)
 
 
 def evaluated_dataset(params: Params, model: Path, device: torch.device) -> Dataset:

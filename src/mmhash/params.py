@@ -62,6 +62,7 @@ class Hardware(Block):
     """What cannot change a result beyond rounding."""
 
     device: Literal["auto", "cpu", "cuda"]
+    processes: Positive
     precision: Literal["auto", "float32", "bfloat16", "float16"]
     num_workers: Annotated[int, Field(ge=0)]
     prefetch_factor: Positive

@@ -20,28 +20,31 @@ from mmhash.features import Dataset
 from mmhash.files import cache_dir, dvc_root, read_table, sha256_file
 from mmhash.models.weights import TOWERS, load_tensors, tuned_towers
 from mmhash.params import Params
+from mmhash.ranks import ALONE, Ranks
 from mmhash.training.end_to_end import EndToEnd
 
 
-def towers_in_training(params: Params, dataset: Dataset, device: torch.device) -> EndToEnd:
+def towers_in_training(
+    params: Params, dataset: Dataset, device: torch.device, ranks: Ranks = ALONE
+) -> EndToEnd:
     """Return the towers that ``encoder.unfreeze`` lets learn, with what they see.
 
     Their pictures are those of the rows of ``dataset``, decoded once into ``.cache/pictures`` of
-    the main checkout. Raises :class:`InputError` where raw data is missing or the features are
-    those of another checkpoint.
+    the main checkout. ``ranks`` share the training and the extraction behind it. Raises
+    :class:`InputError` where raw data is missing or the features are those of another checkpoint.
     """
     source, profile = params.dataset.encoder, params.profile
     assert source is not None  # the schema sees to it
     assert params.encoder.unfreeze != "none"
     root = dvc_root() / params.dataset.root
-    ensure_raw(params.run.dataset, root)
+    ranks.in_turn(partial(ensure_raw, params.run.dataset, root))
     load = partial(
         load_checkpoint,
         source.checkpoint,
         source.revision,
         max_num_patches=source.max_num_patches,
     )
-    towers = load(torch.device("cpu"))
+    towers = ranks.in_turn(partial(load, torch.device("cpu")))
     if towers.fingerprint != dataset.meta["fingerprint"]:
         raise InputError(
             f"features/meta.json: extracted with checkpoint {dataset.meta['checkpoint']}, and "
@@ -60,14 +63,25 @@ def towers_in_training(params: Params, dataset: Dataset, device: torch.device) -
             locate,
             tuned,
             model / "features",
-            cache_dir("tuned_features", key),
+            Path(ranks.agree(lambda: str(cache_dir("tuned_features", key)))),
             **stored,
             batch=profile.extract_batch,
             workers=workers,
             prefetch_factor=prefetch_factor,
             pin_memory=profile.pin_memory,
+            ranks=ranks,
         )
 
+    pictures = partial(
+        decode_once,
+        images,
+        locate,
+        towers.pixels,
+        dvc_root() / ".cache" / "pictures",
+        raw=raw,
+        workers=workers,
+        prefetch_factor=prefetch_factor,
+    )
     return EndToEnd(
         load=load,
         checkpoint={
@@ -78,19 +92,12 @@ def towers_in_training(params: Params, dataset: Dataset, device: torch.device) -
         },
         unfreeze=params.encoder.unfreeze,
         last_n=params.encoder.last_n,
-        pictures=decode_once(
-            images,
-            locate,
-            towers.pixels,
-            dvc_root() / ".cache" / "pictures",
-            raw=raw,
-            workers=workers,
-            prefetch_factor=prefetch_factor,
-        ),
+        pictures=ranks.in_turn(pictures),
         captions=pc.list_flatten(images["captions"]).combine_chunks(),
         encode=encode,
         normalise=dataset.meta["normalised"],
         gradient_checkpointing=profile.gradient_checkpointing,
+        ranks=ranks,
     )
 
 

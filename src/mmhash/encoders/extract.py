@@ -30,6 +30,7 @@ from mmhash.encoders.text import lowered
 from mmhash.errors import InputError
 from mmhash.files import code_digest, digest, write_json
 from mmhash.progress import track
+from mmhash.ranks import ALONE, Ranks
 
 logger = logging.getLogger("mmhash")
 
@@ -97,6 +98,7 @@ def extract(
     prefetch_factor: int = 2,
     pin_memory: bool = False,
     shard: int = SHARD,
+    ranks: Ranks = ALONE,
 ) -> dict[str, Any]:
     """Encode all images and captions; write the arrays and meta.json below ``out``; return meta.
 
@@ -104,7 +106,8 @@ def extract(
     is a picture's path. Written: image.npy (N, D_i), text.npy (ΣT, D_t), caption_offset.npy
     (N + 1,), image_id.npy (N,), rows in the order of ``images``. ``normalise`` scales vectors to
     unit length, which takes the magnitude away. Finished shards stand in ``cache`` until all is
-    written, and are skipped by the next call with the same ``cache``.
+    written, and are skipped by the next call with the same ``cache``. Several ``ranks`` share the
+    shards; the first one strings them together, while the others return nothing ({}).
 
     Raises :class:`InputError` for an image without a caption or with an empty one, for unreadable
     pictures (all of them named; nothing is written, the shards stay) unless ``on_bad_image`` is
@@ -118,9 +121,13 @@ def extract(
     ranges = shard_ranges(images.num_rows, shard)
     paths = [shard_path(cache, rows) for rows in ranges]
     cache.mkdir(parents=True, exist_ok=True)
-    todo = [rows for rows, path in zip(ranges, paths, strict=True) if not _done(path, on_bad_image)]
-    if len(todo) < len(ranges):
-        logger.info("extraction: %d of %d shards done", len(ranges) - len(todo), len(ranges))
+    # A rank that looked for itself could see the first shards of the others, and deal otherwise.
+    missing = ranks.agree(
+        lambda: [at for at, path in enumerate(paths) if not _done(path, on_bad_image)]
+    )
+    if len(missing) < len(ranges):
+        logger.info("extraction: %d of %d shards done", len(ranges) - len(missing), len(ranges))
+    todo = [ranges[at] for at in ranks.share(missing)]
     chunks = decoded(
         images,
         locate,
@@ -138,6 +145,9 @@ def extract(
     )
     for _ in track(work, total, "extract", unit="row"):
         pass
+    ranks.wait()
+    if not ranks.first:
+        return {}
     skipped = [bad for path in paths for bad in read_bad(path) or []]
     _report_bad(skipped, images.num_rows, on_bad_image)
     count, texts = assemble(paths, out)

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from mmhash.encoders.pictures import PictureFile
 from mmhash.encoders.unfreeze import unfreeze
+from mmhash.ranks import ALONE, Ranks
 
 if TYPE_CHECKING:
     from mmhash.encoders.checkpoint import Towers  # loads transformers, which takes seconds
@@ -26,7 +27,8 @@ class EndToEnd:
     which one that is. ``pictures`` holds row i of the features as it was decoded, ``captions``
     (ΣT,) the text of each row of their ``text``. ``normalise`` scales the vectors to unit length,
     as the stored features are where ``features.normalise`` asked for it. ``encode(folder)`` is
-    called when the weights lie in ``folder``: it encodes the data set with them.
+    called when the weights lie in ``folder``: it encodes the data set with them. ``ranks`` share
+    the work.
     """
 
     load: Callable[[torch.device], "Towers"]
@@ -38,6 +40,7 @@ class EndToEnd:
     encode: Callable[[Path], None]
     normalise: bool = False
     gradient_checkpointing: bool = False
+    ranks: Ranks = ALONE
 
     def described(self) -> dict[str, Any]:
         """Return which checkpoint learns and which part of it, for ``config.json``."""

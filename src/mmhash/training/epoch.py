@@ -4,7 +4,8 @@ import logging
 import math
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import NamedTuple
+from dataclasses import asdict
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -18,6 +19,7 @@ from mmhash.models.fusion import dropout_factors
 from mmhash.models.hash_layer import hash_scale
 from mmhash.models.tagger import build_tagger
 from mmhash.models.weights import TOWERS
+from mmhash.ranks import ALONE
 from mmhash.seeding import stream_seed, torch_stream
 from mmhash.training.batches import (
     EpochPlan,
@@ -27,9 +29,10 @@ from mmhash.training.batches import (
     plan_epoch,
     windows,
 )
+from mmhash.training.dealing import dealt
 from mmhash.training.end_to_end import EndToEnd, TowerStore
 from mmhash.training.schedule import learning_rate
-from mmhash.training.selection import validate
+from mmhash.training.selection import Validation, validate
 from mmhash.training.settings import Precision, TrainingData, TrainSettings
 
 logger = logging.getLogger(__name__)
@@ -84,6 +87,7 @@ class Run:
     ) -> None:
         self.data, self.weights, self.settings = data, weights, settings
         self.precision, self.device = precision, device
+        self.ranks = towers.ranks if towers else ALONE
         self.store: Store
         learning: dict[str, torch.nn.Parameter] = {}
         if towers is None:
@@ -142,21 +146,30 @@ class Run:
         row: dict[str, float] = {"epoch": epoch, "lr": self._rate(epoch, self.steps_per_epoch - 1)}
         row["hash_scale"] = scale
         row |= self._train(epoch, scale)
-        result = validate(
-            self.tagger,
-            self.store,
-            self.val_rows,
-            self.val_captions,
-            self.weights,
-            self.class_weights,
-            scale,
-            self.settings.batch_size,
-        )
+        result = self._validate(scale)
         if not (math.isfinite(result.loss) and math.isfinite(result.mean_ap)):
             raise InputError(f"epoch {epoch}: the val loss is not finite; {self._advice()}")
         norms = {name: row.pop(name) for name in list(row) if name.startswith("gradient_norm")}
         row |= {"val_loss": result.loss, "val_mAP": result.mean_ap} | result.codes | norms
         return row, result.histogram
+
+    def _validate(self, scale: float) -> Validation:
+        """Return what the first rank finds: all must choose the same epoch and stop together."""
+
+        def found() -> dict[str, Any]:
+            result = validate(
+                self.tagger,
+                self.store,
+                self.val_rows,
+                self.val_captions,
+                self.weights,
+                self.class_weights,
+                scale,
+                self.settings.batch_size,
+            )
+            return asdict(result)
+
+        return Validation(**self.ranks.agree(found))
 
     def _rate(self, epoch: int, step: int) -> float:
         s = self.settings
@@ -178,18 +191,11 @@ class Run:
         sums = torch.zeros(len(TERMS), dtype=torch.float64, device=self.device)
         norms: list[Tensor] = []
         pending: list[_Group] = []
-        for step, window in enumerate(self.windows):
+        for step in range(self.steps_per_epoch):
             rate = self._rate(epoch, step)
             for group, share in zip(self.optimizer.param_groups, self.shares, strict=False):
                 group["lr"] = rate * share
-            window_rows = window[-1][1] - window[0][0]
-            for micros in grouped(window, self.rows_together):
-                part = slice(micros[0][0], micros[-1][1])
-                dropout = self._dropout(epoch, micros)
-                terms = self._backward(
-                    rows[part], captions[part], scale, len(micros), dropout, window_rows
-                )
-                pending.append(_Group(step, micros, terms))
+            pending += self._gradients(epoch, step, rows, captions, scale)
             norm = self._update()
             if settings.log_gradient_norms:
                 norms.append(norm)
@@ -207,6 +213,40 @@ class Run:
             for name, value in zip(TERMS, means, strict=True)
         }
         return row | (_norm_columns(norms) if norms else {})
+
+    def _gradients(
+        self, epoch: int, step: int, rows: Tensor, captions: Tensor, scale: float
+    ) -> list[_Group]:
+        """Add the gradients of the micro batches of a step, which all ranks share."""
+        window = self.windows[step]
+        groups = grouped(window, self.rows_together)
+
+        def compute(number: int) -> Tensor:
+            micros = groups[number]
+            part = slice(micros[0][0], micros[-1][1])
+            return self._backward(
+                rows[part],
+                captions[part],
+                scale,
+                len(micros),
+                self._dropout(epoch, micros),
+                window[-1][1] - window[0][0],
+            )
+
+        if self.ranks.world == 1:
+            found = [compute(number) for number in range(len(groups))]
+        else:
+            layer = self.tagger.hash
+            found = dealt(
+                self.ranks,
+                [stop - start for start, stop in window],
+                compute,
+                len(TERMS),
+                self.parameters,
+                layer.norm if layer and isinstance(layer.norm, torch.nn.BatchNorm1d) else None,
+                self.precision.autocast or torch.float32,
+            )
+        return [_Group(step, *group) for group in zip(groups, found, strict=True)]
 
     def _dropout(self, epoch: int, micros: list[tuple[int, int]]) -> Tensor | None:
         """Return the factors of dropout for some micro batches, each from a stream of its own.

@@ -19,6 +19,7 @@ from mmhash.errors import InputError
 from mmhash.losses.total import LossWeights
 from mmhash.models.config import ModelConfig
 from mmhash.progress import track
+from mmhash.ranks import ALONE, Ranks
 from mmhash.training.checkpoint import (
     Progress,
     load_state,
@@ -78,7 +79,7 @@ def train(
 
     With ``towers`` the vectors of ``data`` are not read: the towers compute them, and learn too.
     Their weights are saved beside the tagger's, and ``towers.encode(out)`` has returned before the
-    resume state goes.
+    resume state goes. All ``towers.ranks`` call this; the first one writes.
 
     ``out`` receives best, last and the three best weights, ``config.json``, ``history.csv`` and
     ``h_histogram.csv`` at the end. ``cache`` holds the resume state and belongs to this result
@@ -90,7 +91,7 @@ def train(
     Raises :class:`InputError` in one line for data that cannot train, a loss that is not finite
     (the last good epoch stays in ``cache``), and memory that runs out with ``on_oom: stop``.
     """
-    device = torch.device(device)
+    device, ranks = torch.device(device), towers.ranks if towers else ALONE
     data.check(model)
     if settings.batch_size < 2 and model.hash.enabled and model.hash.batch_norm:
         raise InputError("train.batch_size = 1: BatchNorm needs at least 2 rows a micro batch")
@@ -116,7 +117,7 @@ def train(
                 ran_out = True
             if not ran_out:
                 break
-            current = _after_out_of_memory(current, model)
+            current = _after_out_of_memory(current, model, ranks)
             halvings += 1
             _state_folder(cache, current.batch_size).mkdir(parents=True, exist_ok=True)
             if device.type == "cuda":
@@ -130,11 +131,14 @@ def train(
     steps_per_epoch = run.steps_per_epoch
     parameters = sum(parameter.numel() for parameter in run.parameters)
     described = towers.described() if towers else None
-    write_outputs(out, folder, progress, run.state, model, data.categories, described)
+    if ranks.first:
+        write_outputs(out, folder, progress, run.state, model, data.categories, described)
     if towers:
         del run  # its weights and moments would stand beside the towers that encode
+        ranks.wait()
         towers.encode(out)
-    remove_state(cache)
+    if ranks.first:
+        remove_state(cache)
     has_positive = data.features.labels[data.val_rows].any(axis=0)
     return TrainingSummary(
         best_epoch=progress.best_epoch,
@@ -171,6 +175,10 @@ def _fit(
     """Train all epochs that are not yet in the state of ``folder``."""
     run = Run(data, model, weights, settings, precision, device, towers)
     progress, scaler = load_state(folder, run.state, run.optimizer)
+    if run.ranks.agree(lambda: progress.epochs) != progress.epochs:
+        raise InputError(
+            f"{folder}: the processes see different resume states; all need the same file system"
+        )
     if progress.epochs:
         run.scaler.load_state_dict(scaler)
         logger.info("continuing after epoch %d from %s", progress.epochs - 1, folder)
@@ -184,7 +192,8 @@ def _fit(
             break
         row, histogram = run.epoch(epoch)
         progress.add(row, histogram)
-        save_state(folder, progress, run.state, run.optimizer, run.scaler.state_dict())
+        if run.ranks.first:
+            save_state(folder, progress, run.state, run.optimizer, run.scaler.state_dict())
         logger.info(
             "epoch %d: loss %.4f, val loss %.4f, val mAP %.4f",
             *(epoch, row["loss"], row["val_loss"], row["val_mAP"]),
@@ -237,8 +246,13 @@ def _settings_in_use(cache: Path, settings: TrainSettings) -> tuple[TrainSetting
     return in_use, found
 
 
-def _after_out_of_memory(settings: TrainSettings, model: ModelConfig) -> TrainSettings:
-    """Return the settings to start over with; InputError with ``on_oom: stop`` or nothing left."""
+def _after_out_of_memory(
+    settings: TrainSettings, model: ModelConfig, ranks: Ranks
+) -> TrainSettings:
+    """Return the settings to start over with; InputError with ``on_oom: stop`` or nothing left.
+
+    With several ranks, too: the others are waiting for the one that has no room.
+    """
     smallest = 2 if model.hash.enabled and model.hash.batch_norm else 1
     smaller = _halved(settings)
     if smaller.batch_size < smallest:
@@ -250,10 +264,10 @@ def _after_out_of_memory(settings: TrainSettings, model: ModelConfig) -> TrainSe
         f"-S train.batch_size={smaller.batch_size} "
         f"-S train.gradient_accumulation_steps={smaller.gradient_accumulation_steps}"
     )
-    if settings.on_oom == "stop":
+    if settings.on_oom == "stop" or ranks.world > 1:
         raise InputError(
             f"memory ran out at train.batch_size={settings.batch_size}; try: {overrides} "
-            "(or train.on_oom=halve, which does so by itself)"
+            "(or train.on_oom=halve, with which one process does so by itself)"
         )
     logger.warning("memory ran out; starting over with %s", overrides)
     return smaller
@@ -262,7 +276,9 @@ def _after_out_of_memory(settings: TrainSettings, model: ModelConfig) -> TrainSe
 @contextmanager
 def _forked_random_state(device: torch.device) -> Iterator[None]:
     """Leave the caller's random state as it was: dropout inside towers draws from it."""
-    devices = [device.index or 0] if device.type == "cuda" else []
+    devices = []
+    if device.type == "cuda":
+        devices = [torch.cuda.current_device() if device.index is None else device.index]
     with torch.random.fork_rng(devices=devices):
         yield
 
