@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from mmhash.codes import pack
 from mmhash.errors import InputError
+from mmhash.index import multihash
 from mmhash.index import search as search_module
 from mmhash.index.kinds import SearchIndex, build, build_asymmetric
 from mmhash.index.neighbours import Neighbours
@@ -240,6 +241,28 @@ def test_cells_complete_the_shell_within_what_they_look_into(kind):
     found = search_complete(build(codes, kind), codes[:1], 20)
     assert (found.distances == 0).all()
     assert set(range(0, 6000, 7)) <= set(found.rows.tolist())
+
+
+@pytest.mark.parametrize("max_entries", [1, 50, 10_000])
+def test_tables_answer_in_bounded_pieces_with_the_rest_left_to_the_flat_search(
+    monkeypatch, max_entries
+):
+    monkeypatch.setattr(multihash, "MAX_SHARE", 0.3)
+    codes = np.concatenate([random_codes(0, 2000, 4), np.full((1000, 4), 9, dtype=np.uint8)])
+    queries = np.concatenate([random_codes(1, 9, 4), np.full((3, 4), 9, np.uint8), codes[:5]])
+    index = build(codes, "multihash")
+    left = multihash.nearest(index.tables, queries, 5)[1]
+    assert left[9:12].all()
+    assert not left.all()
+    chunks = list(neighbour_chunks(index, queries, 5, max_entries=max_entries))
+    assert all(len(c) == 1 or c.lims[-1] <= max_entries for c in chunks)
+    assert sum(len(c) for c in chunks) == len(queries)
+    whole = search_complete(index, queries, 5)
+    assert np.array_equal(np.concatenate([c.rows for c in chunks]), whole.rows)
+    exact = brute_force(codes, queries, 5)
+    for q in np.flatnonzero(left):
+        part, true = (slice(*table.lims[q : q + 2]) for table in (whole, exact))
+        assert np.array_equal(whole.rows[part], exact.rows[true])
 
 
 def test_a_graph_completes_the_shell_within_what_one_search_returns():
