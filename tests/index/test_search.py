@@ -126,6 +126,29 @@ def test_the_device_is_used_within_its_limit_and_gives_the_same(k):
     assert bool(device.widths) == (k <= 2048)
 
 
+@pytest.mark.skipif(
+    not hasattr(faiss, "GpuIndexBinaryFlat") or faiss.get_num_gpus() == 0, reason="no CUDA device"
+)
+@pytest.mark.parametrize("k", [20, 2048, 2049])
+def test_a_real_device_gives_the_same(k):
+    items, queries = random_codes(0, 5000, 8, 3), random_codes(1, 50, 8, 3)
+    index = build(items, device="cuda")
+    assert index.gpu is not None
+    assert_same(search_complete(index, queries, k), brute_force(items, queries, k))
+
+
+def test_the_wider_the_search_the_fewer_queries_at_once():
+    # what is searched wider than wanted, to settle the ties, must fit in memory for all at once
+    items, queries = random_codes(0, 3000, 2), random_codes(1, 9, 2)
+    plain = build(items)
+    device = Device(plain.flat)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(search_module, "MAX_ENTRIES", 200)
+        found = search_complete(replace(plain, gpu=device), queries, 20)
+    assert_same(found, brute_force(items, queries, 20))
+    assert device.widths == [64] * 3
+
+
 def test_no_queries_give_an_empty_result():
     found = search_complete(build(random_codes(0, 9)), random_codes(0, 0), 2)
     assert len(found) == 0

@@ -112,8 +112,9 @@ def _chunks(
     searcher = index.faiss_index
     if index.gpu is not None and k <= GPU_MAX_K:
         searcher, width = index.gpu, min(width, GPU_MAX_K)
-    for start in range(0, len(queries), QUERY_BLOCK):
-        block = queries[start : start + QUERY_BLOCK]
+    step = max(1, min(QUERY_BLOCK, MAX_ENTRIES // width))
+    for start in range(0, len(queries), step):
+        block = queries[start : start + step]
         distances, rows = searcher.search(block, width)
         exact = np.ones(len(block), dtype=bool)
         if index.kind != "flat":
