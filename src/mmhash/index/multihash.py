@@ -11,9 +11,14 @@ A query whose cells hold more than a share of all items is left to the flat sear
 then, and exact; so are the queries of a collapsed index, in which one cell holds everything.
 
 A table is the items' codes and rows in the order of their pieces, with the place where each cell
-begins: 12 bytes an item, and 4 a cell, of which there are no more than items. FAISS's
-``IndexBinaryMultiHash`` keeps hash maps instead and a set of the rows seen; among 10 million
-uniform codes of 64 bits it took 26 ms where this takes 0.6 ms, for the same cells.
+begins: 12 bytes an item of 64 bits, and 4 a cell, of which there are no more than items. FAISS's
+``IndexBinaryMultiHash`` keeps hash maps instead and a set of the rows seen. Among 10 million
+uniform codes of 64 bits it took 26 ms a query for a recall of .989 (3 pieces, 3 flips) and 2.3 ms
+for .530 (2 flips), where ``flat`` took 15 ms and this takes 1.2 ms for 1.000. On codes derived from
+labels: 20 ms for .960, ``flat`` 21 ms, this 0.4 ms for .981.
+
+The slack, on the same codes: 2/3 of a bit a piece finds .997 of the labels' neighbours in 1.2 times
+the time and is 2.4 times slower on uniform codes; 4/3 finds .938 and .984.
 """
 
 from dataclasses import dataclass
