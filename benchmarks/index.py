@@ -6,9 +6,17 @@
 Two kinds of codes, queries never in the base: ``labels``, the signs of a random projection of label
 sets with noise (sets drawn with a long tail, as COCO's are), and ``uniform``, every bit a fair
 coin, the case in which no structure helps. Recall is tie-aware at K = 20: a hit is any item at a
-distance up to the true K-th. Times are of one batch of queries with all threads, after a warm-up;
-the reference is the flat index of the same codes in the same run. Finished rows stand in
-``benchmarks/results/`` and are kept, so that a run can be interrupted; ``--again`` measures anew.
+distance up to the true K-th. Times are CPU time of one thread, which other work on the machine
+disturbs little. Each kind is timed in turns with the flat index of the same codes, in a batch and
+one query at a time; the medians give the speed-up.
+
+Bytes an item are those of the file and of the index in memory (the file's, and the tables that
+``multihash`` makes from it). A build that would take longer than ``--most-build-minutes``, judged
+by the smaller base and how the work grows, is left out and its time stated. 100 million is on
+paper: bytes are counted, build and flat times grow as they must.
+
+Finished rows stand in ``benchmarks/results/`` and are kept, so that a run can be interrupted;
+``--again`` measures anew. The table also goes between the marks in README.md.
 """
 
 import argparse
@@ -21,21 +29,29 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "src"))
 
+import faiss
 import numpy as np
 from machine import machine_name
 
 from mmhash.codes import pack
-from mmhash.files import read_json, write_json
-from mmhash.index.kinds import build, save
+from mmhash.files import read_json, write_json, write_text
+from mmhash.index.kinds import SearchIndex, build, save
 from mmhash.index.neighbours import kth_distance
 from mmhash.index.reference import tie_aware_recall
 from mmhash.index.search import search_complete
 from mmhash.seeding import numpy_stream
 
-BITS, K, QUERIES, CLASSES, REPEATS = 64, 20, 1000, 80, 3
+BITS, K, QUERIES, CLASSES = 64, 20, 500, 80
+TIMED = 100  # queries of a timed batch; a quarter of them one by one
+REPEATS = 5
 KINDS = ("flat", "ivf", "multihash", "hnsw")
+# Work of building by the number n of items: n comparisons with √n centroids; n sorted; n walks
+GROWTH = {"flat": 1.0, "ivf": 1.5, "multihash": 1.05, "hnsw": 1.1}
+PAPER = 10**8
 MACHINE = machine_name()
-RESULT = Path(__file__).resolve().parent / "results" / f"index-{MACHINE}.json"
+ROOT = Path(__file__).resolve().parents[1]
+RESULT = ROOT / "benchmarks" / "results" / f"index-{MACHINE}.json"
+MARKS = ("<!-- index-kinds:begin -->", "<!-- index-kinds:end -->")
 
 
 def codes(what: str, items: int) -> tuple[np.ndarray, np.ndarray]:
@@ -57,44 +73,108 @@ def codes(what: str, items: int) -> tuple[np.ndarray, np.ndarray]:
     return everything[:items], everything[items:]
 
 
-def measure(kind: str, base: np.ndarray, queries: np.ndarray, truth: np.ndarray) -> dict[str, Any]:
+def in_batch(index: SearchIndex, queries: np.ndarray) -> None:
+    """Search all queries in one call."""
+    search_complete(index, queries, K)
+
+
+def one_by_one(index: SearchIndex, queries: np.ndarray) -> None:
+    """Search one query at a time."""
+    for query in queries:
+        search_complete(index, query[None], K)
+
+
+def measure(
+    kind: str, base: np.ndarray, queries: np.ndarray, truth: np.ndarray, flat: SearchIndex
+) -> dict[str, Any]:
     """Build one index and search it; ``truth`` is the distance of each query's K-th neighbour."""
-    start = time.perf_counter()
+    start = time.process_time()
     index = build(base, kind)
-    built = time.perf_counter() - start
+    built = time.process_time() - start
     found = search_complete(index, queries, K)
-    taken = []
-    for _ in range(REPEATS):
-        start = time.perf_counter()
-        search_complete(index, queries, K)
-        taken.append(time.perf_counter() - start)
+    first = found.lims[:-1, None] + np.arange(K)
+    row: dict[str, Any] = {"recall": round(tie_aware_recall(found.distances[first], truth), 4)}
+    for name, search, count in (("batch", in_batch, TIMED), ("single", one_by_one, TIMED // 4)):
+        taken: dict[str, list[float]] = {f"{name}_ms": [], f"flat_{name}_ms": []}
+        for _ in range(REPEATS):
+            for engine, readings in zip((index, flat), taken.values(), strict=True):
+                start = time.process_time()
+                search(engine, queries[:count])
+                readings.append((time.process_time() - start) / count * 1e3)
+        row |= {key: round(statistics.median(readings), 3) for key, readings in taken.items()}
     with tempfile.TemporaryDirectory(prefix="mmhash-index-") as folder:
         save(index, Path(folder) / "index.faiss")
         size = (Path(folder) / "index.faiss").stat().st_size
-    first = found.lims[:-1, None] + np.arange(K)
-    return {
-        "recall": round(tie_aware_recall(found.distances[first], truth), 5),
-        "ms_a_query": round(statistics.median(taken) / len(queries) * 1e3, 4),
+    tables = index.tables.bytes if index.tables else 0
+    return row | {
         "build_s": round(built, 1),
-        "bytes_an_item": round(size / len(base), 1),
+        "file_bytes_an_item": round(size / len(base), 1),
+        "memory_bytes_an_item": round((size + tables) / len(base), 1),
     }
 
 
+def expected_build(rows: dict[str, dict[str, Any]], what: str, items: int, kind: str) -> float:
+    """Return the seconds that building will take, from the largest smaller base; 0 if none."""
+    known = [int(key.split(" | ")[1]) for key in rows if key.startswith(f"{what} | ")]
+    for smaller in sorted(set(known), reverse=True):
+        row = rows.get(f"{what} | {smaller} | {kind}", {})
+        if smaller < items and "build_s" in row:
+            return float(row["build_s"] * (items / smaller) ** GROWTH[kind])
+    return 0.0
+
+
 def table(rows: dict[str, dict[str, Any]]) -> str:
-    """Return Markdown; the speed-up is over the flat index of the same codes."""
+    """Return Markdown; the speed-up is over the flat index of the same codes, in turns."""
     lines = [
-        "| codes | items | kind | recall@20 | ms a query, batched | speed-up | build, s "
-        "| bytes an item |",
+        "| codes | items | `index.kind` | recall@20 | ms a query: batch, single "
+        "| times flat: batch, single | build | bytes an item: file, memory |",
         "| --- | --- | --- | --- | --- | --- | --- | --- |",
     ]
-    for key, row in rows.items():
-        what, items, kind = key.split(" | ")
-        flat = rows[f"{what} | {items} | flat"]["ms_a_query"]
+    for key in sorted(rows, key=order):
+        row, (what, items, kind) = rows[key], key.split(" | ")
+        head = f"| {what} | {int(items):,} | {kind} |"
+        if "not_built_s" in row:
+            lines.append(f"{head} | | | not built, {duration(row['not_built_s'])} expected | |")
+            continue
         lines.append(
-            f"| {what} | {int(items):,} | {kind} | {row['recall']:.3f} | {row['ms_a_query']:.3f} "
-            f"| {flat / row['ms_a_query']:.1f} | {row['build_s']:.0f} | {row['bytes_an_item']} |"
+            f"{head} {row['recall']:.3f} | {row['batch_ms']:.2f}, {row['single_ms']:.2f} "
+            f"| {row['flat_batch_ms'] / row['batch_ms']:.1f}, "
+            f"{row['flat_single_ms'] / row['single_ms']:.1f} | {duration(row['build_s'])} "
+            f"| {row['file_bytes_an_item']:.0f}, {row['memory_bytes_an_item']:.0f} |"
         )
-    return "\n".join(lines)
+    return "\n".join(lines + paper(rows))
+
+
+def paper(rows: dict[str, dict[str, Any]]) -> list[str]:
+    """Return the lines for 100 million items that follow from the largest base measured."""
+    lines = []
+    for kind in KINDS:
+        found = [k for k in rows if k.endswith(f"| {kind}") and "build_s" in rows[k]]
+        if not found:
+            continue
+        largest = max(found, key=lambda key: int(key.split(" | ")[1]))
+        row, items = rows[largest], int(largest.split(" | ")[1])
+        build_s = row["build_s"] * (PAPER / items) ** GROWTH[kind]
+        times = f"{row['batch_ms'] * PAPER / items:.0f}" if kind == "flat" else ""
+        lines.append(
+            f"| on paper | {PAPER:,} | {kind} | | {times} | | {duration(build_s)} "
+            f"| {row['file_bytes_an_item'] * PAPER / 1e9:.1f} GB, "
+            f"{row['memory_bytes_an_item'] * PAPER / 1e9:.1f} GB |"
+        )
+    return lines
+
+
+def order(key: str) -> tuple[int, str, int]:
+    """Return what rows are sorted by: items, codes, kind."""
+    what, items, kind = key.split(" | ")
+    return int(items), what, KINDS.index(kind)
+
+
+def duration(seconds: float) -> str:
+    """Return seconds, minutes or hours in words."""
+    if seconds < 100:
+        return f"{seconds:.1f} s" if seconds < 10 else f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 6000 else f"{seconds / 3600:.1f} h"
 
 
 def main() -> None:
@@ -103,23 +183,39 @@ def main() -> None:
     parser.add_argument("--items", type=int, nargs="*", default=[10**6, 10**7])
     parser.add_argument("--codes", nargs="*", default=["labels", "uniform"])
     parser.add_argument("--kinds", nargs="*", default=list(KINDS), choices=KINDS)
+    parser.add_argument("--most-build-minutes", type=float, default=15)
     parser.add_argument("--again", action="store_true", help="measure anew what is there")
+    parser.add_argument(
+        "--out", type=Path, default=RESULT, help="other file: README stays as it is"
+    )
     chosen = parser.parse_args()
-    rows = read_json(RESULT)["rows"] if RESULT.exists() and not chosen.again else {}
-    for items in chosen.items:
+    faiss.omp_set_num_threads(1)
+    rows = read_json(chosen.out)["rows"] if chosen.out.exists() and not chosen.again else {}
+    for items in sorted(chosen.items):
         for what in chosen.codes:
-            # The speed-up is of one run: with any kind to measure, the flat one is measured too.
             missing = [k for k in chosen.kinds if f"{what} | {items} | {k}" not in rows]
             if not missing:
                 continue
             base, queries = codes(what, items)
-            truth = kth_distance(search_complete(build(base), queries, K), K)
-            for kind in dict.fromkeys(["flat", *missing]):
-                rows[f"{what} | {items} | {kind}"] = measure(kind, base, queries, truth)
-                print(what, items, kind, rows[f"{what} | {items} | {kind}"], flush=True)
-                about = {"machine": MACHINE, "bits": BITS, "k": K, "queries": QUERIES}
-                write_json(RESULT, about | {"rows": rows})
-    print(table(rows))
+            flat = build(base)
+            truth = kth_distance(search_complete(flat, queries, K), K)
+            for kind in missing:
+                expected = expected_build(rows, what, items, kind)
+                if expected > 60 * chosen.most_build_minutes:
+                    row: dict[str, Any] = {"not_built_s": round(expected)}
+                else:
+                    row = measure(kind, base, queries, truth, flat)
+                rows[f"{what} | {items} | {kind}"] = row
+                print(what, items, kind, row, flush=True)
+                about = {"machine": MACHINE, "bits": BITS, "k": K, "queries": QUERIES, "threads": 1}
+                write_json(chosen.out, about | {"rows": rows})
+    text = table(rows)
+    print(text)
+    if chosen.out == RESULT:
+        readme = (ROOT / "README.md").read_text(encoding="utf-8")
+        before, rest = readme.split(MARKS[0])
+        after = rest.split(MARKS[1])[1]
+        write_text(ROOT / "README.md", f"{before}{MARKS[0]}\n{text}\n{MARKS[1]}{after}")
 
 
 if __name__ == "__main__":

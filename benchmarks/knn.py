@@ -7,10 +7,12 @@ labels with noise (``synthetic_features.py`` reads them; without the file: label
 density). Slices alternate, medians are compared:
 
 - ours: search with the K-th shell complete and vote (``Retriever.score``); all: also the
-  multi-label figures and the retrieval figures over the whole ranking, ties in expectation;
+  multi-label figures, the calibration, the bootstrap intervals, the health of the codes and the
+  retrieval figures over the whole ranking, ties in expectation;
 - (a): FAISS's search for K neighbours alone, with the same threads;
 - (b): one query at a time with a vote in Python, the whole ranking sorted, scikit-learn for every
-  figure it has; the loop over queries is measured on 50 and extrapolated, so marked.
+  figure it has, and none that it has not; the loop over queries is measured on 50 and
+  extrapolated, so marked.
 
 Prints one table and writes it to ``benchmarks/results/``.
 """
@@ -34,6 +36,9 @@ from synthetic_features import LABELS, read_labels
 from mmhash.codes import pack
 from mmhash.files import write_json
 from mmhash.index.kinds import build
+from mmhash.metrics.bootstrap import bootstrap_map
+from mmhash.metrics.calibration import calibration_figures
+from mmhash.metrics.codes import code_metrics
 from mmhash.metrics.multilabel import multilabel_metrics
 from mmhash.metrics.retrieval import retrieval_metrics
 from mmhash.retriever import Retriever
@@ -41,6 +46,7 @@ from mmhash.seeding import numpy_stream
 
 ITEMS, QUERIES, BITS, K, TAU = 113_287, 5_000, 64, 50, 0.07
 LOOP = 50  # queries of (b)'s loop
+BOOTSTRAP = 1000  # evaluate.bootstrap_samples
 
 
 def labels_and_codes() -> tuple[np.ndarray, np.ndarray, str]:
@@ -119,6 +125,9 @@ def main() -> None:
     def all_figures() -> None:
         found, _ = retriever.score(queries)
         multilabel_metrics(found, truth, 0.5)
+        calibration_figures(found, truth)
+        bootstrap_map(found, truth, BOOTSTRAP, numpy_stream(1, "benchmark", "knn", "bootstrap"))
+        code_metrics(queries)
         retrieval_metrics(queries, truth, items, owned)
 
     work: dict[str, Callable[[], object]] = {

@@ -303,5 +303,5 @@ def latency_note(figures: dict[str, float]) -> str | None:
     return (
         f"a query takes {figures['query_ms_mean']:.1f} ms, over {SLOW_MS:.0f} ms: send queries in "
         f"batches ({figures['queries_per_second_batched']:.0f} a second), search on a GPU, or set "
-        "index.kind=ivf"
+        "index.kind=ivf or multihash"
     )

@@ -159,7 +159,7 @@ def open_retriever(knn: Knn, folder: Path, device: str = "cpu") -> Retriever:
             f"{file}: not the {meta.get('kind')} index that {folder / 'meta.json'} describes; "
             "damaged or replaced: run build_index again"
         )
-    index = load(file, device)
+    index = load(file, device, meta.get("kind"))
     soft = read_npy(folder / "soft.npy") if index.metric == "hamming" else None
     labels, image_id = read_npy(folder / "labels.npy"), read_npy(folder / "image_id.npy")
     for name, values in (("labels", labels), ("image_id", image_id), ("soft", soft)):

@@ -8,7 +8,7 @@ from mmhash.ablations import Row, Study
 from mmhash.codes import binarise, pack
 from mmhash.comparison.report import Origin
 from mmhash.comparison.search_cost import FIGURES, cost_markdown, cost_table
-from mmhash.files import write_npy
+from mmhash.files import write_json, write_npy
 from mmhash.index.kinds import build, save
 
 BITS = (16, 64)
@@ -23,6 +23,7 @@ class Run:
         soft = np.tanh(rng.normal(size=(300, bits)))
         write_npy(folder / "index/soft.npy", soft.astype(np.float16))
         save(build(pack(binarise(soft))), folder / "index/index.faiss")
+        write_json(folder / "index/meta.json", {"kind": "flat"})
         queries = np.tanh(rng.normal(size=(40, bits)))
         write_npy(folder / "predictions/test/soft.npy", queries.astype(np.float16))
 

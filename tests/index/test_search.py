@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from mmhash.codes import pack
 from mmhash.errors import InputError
+from mmhash.index import multihash
 from mmhash.index import search as search_module
 from mmhash.index.kinds import SearchIndex, build, build_asymmetric
 from mmhash.index.neighbours import Neighbours
@@ -125,6 +126,29 @@ def test_the_device_is_used_within_its_limit_and_gives_the_same(k):
     assert bool(device.widths) == (k <= 2048)
 
 
+@pytest.mark.skipif(
+    not hasattr(faiss, "GpuIndexBinaryFlat") or faiss.get_num_gpus() == 0, reason="no CUDA device"
+)
+@pytest.mark.parametrize("k", [20, 2048, 2049])
+def test_a_real_device_gives_the_same(k):
+    items, queries = random_codes(0, 5000, 8, 3), random_codes(1, 50, 8, 3)
+    index = build(items, device="cuda")
+    assert index.gpu is not None
+    assert_same(search_complete(index, queries, k), brute_force(items, queries, k))
+
+
+def test_the_wider_the_search_the_fewer_queries_at_once():
+    # what is searched wider than wanted, to settle the ties, must fit in memory for all at once
+    items, queries = random_codes(0, 3000, 2), random_codes(1, 9, 2)
+    plain = build(items)
+    device = Device(plain.flat)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(search_module, "MAX_ENTRIES", 200)
+        found = search_complete(replace(plain, gpu=device), queries, 20)
+    assert_same(found, brute_force(items, queries, 20))
+    assert device.widths == [64] * 3
+
+
 def test_no_queries_give_an_empty_result():
     found = search_complete(build(random_codes(0, 9)), random_codes(0, 0), 2)
     assert len(found) == 0
@@ -240,6 +264,28 @@ def test_cells_complete_the_shell_within_what_they_look_into(kind):
     found = search_complete(build(codes, kind), codes[:1], 20)
     assert (found.distances == 0).all()
     assert set(range(0, 6000, 7)) <= set(found.rows.tolist())
+
+
+@pytest.mark.parametrize("max_entries", [1, 50, 10_000])
+def test_tables_answer_in_bounded_pieces_with_the_rest_left_to_the_flat_search(
+    monkeypatch, max_entries
+):
+    monkeypatch.setattr(multihash, "MAX_SHARE", 0.3)
+    codes = np.concatenate([random_codes(0, 2000, 4), np.full((1000, 4), 9, dtype=np.uint8)])
+    queries = np.concatenate([random_codes(1, 9, 4), np.full((3, 4), 9, np.uint8), codes[:5]])
+    index = build(codes, "multihash")
+    left = multihash.nearest(index.tables, queries, 5)[1]
+    assert left[9:12].all()
+    assert not left.all()
+    chunks = list(neighbour_chunks(index, queries, 5, max_entries=max_entries))
+    assert all(len(c) == 1 or c.lims[-1] <= max_entries for c in chunks)
+    assert sum(len(c) for c in chunks) == len(queries)
+    whole = search_complete(index, queries, 5)
+    assert np.array_equal(np.concatenate([c.rows for c in chunks]), whole.rows)
+    exact = brute_force(codes, queries, 5)
+    for q in np.flatnonzero(left):
+        part, true = (slice(*table.lims[q : q + 2]) for table in (whole, exact))
+        assert np.array_equal(whole.rows[part], exact.rows[true])
 
 
 def test_a_graph_completes_the_shell_within_what_one_search_returns():

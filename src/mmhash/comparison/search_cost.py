@@ -15,7 +15,7 @@ from mmhash.ablations import Study
 from mmhash.codes import binarise, pack
 from mmhash.comparison.report import Origin, markdown_table
 from mmhash.experiments.records import TARGET, Record
-from mmhash.files import read_npy
+from mmhash.files import read_json, read_npy
 from mmhash.index.kinds import build, load
 from mmhash.retriever import query_latency
 
@@ -37,9 +37,9 @@ def search_cost(record: Record, k: int) -> list[dict[str, Any]]:
     index, predictions = record.files("build_index", "index"), record.files(TARGET, "predictions")
     soft = read_npy(index["soft.npy"]).astype(np.float32)
     queries = read_npy(predictions["test/soft.npy"]).astype(np.float32)
-    bits = soft.shape[1]
+    bits, kind = soft.shape[1], read_json(index["meta.json"])["kind"]
     searches: list[tuple[str, Any, np.ndarray, int]] = [
-        ("hamming", load(index["index.faiss"]), pack(binarise(queries)), bits // 8),
+        ("hamming", load(index["index.faiss"], kind=kind), pack(binarise(queries)), bits // 8),
         ("cosine", build(soft), queries, 4 * bits),
     ]
     return [

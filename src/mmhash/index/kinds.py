@@ -1,10 +1,11 @@
 """The kinds of index: how each is built, kept in a file and read back.
 
 Packed binary codes (uint8, 8 bits a byte) are compared by Hamming distance in one of four kinds of
-FAISS index, real vectors by cosine in ``faiss.IndexFlatIP``. How a kind is parametrised follows
-from the number n of items and the code length B. The figures behind it: 200,000 codes of 64 bits
-derived from long-tailed labels with noise, tie-aware recall at K = 20 on one core. Codes drawn
-uniformly have no clusters to exploit: there ``ivf`` found .64 and ``multihash`` .74.
+index, real vectors by cosine in ``faiss.IndexFlatIP``. How a kind is parametrised follows from the
+number n of items and the code length B. What each kind reaches on 1 and 10 million codes of 64 bits
+stands in ``benchmarks/results``; the figures here justify a choice. Where nothing else is said they
+are the tie-aware recall at K = 20 on 200,000 codes derived from long-tailed labels with noise.
+Uniform codes, every bit a fair coin, have no clusters to exploit.
 
 ``flat``: every pair is compared, exact; the others miss items.
 
@@ -12,8 +13,10 @@ uniformly have no clusters to exploit: there ``ivf`` found .64 and ``multihash``
 nearest cells. Cells: the power of two below 4 √n, which balances comparing centroids with
 comparing items, with 40 items a cell at least, the fewest that FAISS calls enough to train a
 centroid. Training on 40 items a cell in 4 rounds lost .001 of recall against 64 in 10, at a third
-of the time. Probed: 1 cell in 64 and no fewer than 64 cells (here 1 in 32: recall .965; 1 in 16:
-.991). Smaller cells need a smaller share: 1 in 64 has .977 on 2 million codes.
+of the time. Probed: 1 cell in 32 and no fewer than 64 cells (1 in 32: recall .965; 1 in 16: .991).
+More items lie nearer and need a smaller share: among 10 million uniform codes 1 cell in 32 finds
+.958 at 15 times the speed of ``flat``, 1 in 64 .830 and 1 in 16 .993 at 8 times; among 1 million 1
+in 32 finds .81, and .989 where labels made the codes.
 
 ``hnsw`` (``IndexBinaryHNSW``; Malkov and Yashunin 2018): a graph of near items, walked from hop to
 hop. 16 links an item, 64 candidates while building, 128 while searching (recall .991; 64: .969).
@@ -22,11 +25,12 @@ Many items with one code link mainly to each other, and the rest of the graph is
 Building takes one thread (0.1 to 0.2 ms an item): several insert in an order that differs from run
 to run.
 
-``multihash`` (``IndexBinaryMultiHash``; multi-index hashing, Norouzi, Punjani and Fleet 2012): the
-code is cut in m ≈ B / log₂ n pieces, so that a table has about as many cells as there are items (8
-bits a piece at least), and a query looks into every cell within 2 bits of its own piece, in each
-table. By the pigeonhole principle every item within 3 m - 1 bits is found (recall .979; within 1
-bit: .711). Learnt codes crowd into few cells, so that it can be slower than ``flat``.
+``multihash`` (:mod:`mmhash.index.multihash`): the code is cut in m = ⌈B / log₂ n⌉ pieces, each the
+key of a table; a query looks into the cells near its own, further and further until the k nearest
+are surely or very likely found. The kind for many items, with or without clusters: among 10 million
+it finds .98 of the labels' neighbours at some 50 times the speed of ``flat``, and all of the
+uniform codes' at some 13 times. Its file is that of ``flat``: the tables, 12 m bytes an item, are
+made when it is read (4 s for 10 million). A search takes one thread; FAISS's kinds take all.
 
 Building twice gives the same bytes: random draws have fixed seeds, threads do not matter.
 """
@@ -45,35 +49,38 @@ import numpy as np
 from mmhash.codes import unpack
 from mmhash.errors import InputError
 from mmhash.files import atomic_path
+from mmhash.index.multihash import MultiHash, build_tables
 from mmhash.index.neighbours import Metric
 from mmhash.index.vectors import unit_rows
 from mmhash.seeding import numpy_stream
 
 KINDS = ("flat", "ivf", "hnsw", "multihash")
 # the first four bytes of the files that FAISS writes
-BINARY_MAGIC = {b"IBxF": "flat", b"IBwF": "ivf", b"IBHf": "hnsw", b"IBHm": "multihash"}
+BINARY_MAGIC = {b"IBxF": "flat", b"IBwF": "ivf", b"IBHf": "hnsw"}
 VECTOR_MAGIC = b"IxFI"
 
 IVF_ITEMS_A_CELL = 40
 IVF_ROUNDS = 4
-IVF_PROBED = 64
+IVF_PROBED = 32
 IVF_MIN_PROBED = 64
 HNSW_LINKS = 16
 HNSW_BUILD_CANDIDATES = 64
 HNSW_SEARCH_CANDIDATES = 128
-MULTIHASH_MIN_PIECE = 8
-MULTIHASH_FLIPS = 2
 
 
 @dataclass(frozen=True)
 class SearchIndex:
-    """A FAISS index; ``gpu`` is its copy on the device (with its resources), or None."""
+    """A FAISS index; ``gpu`` is its copy on the device (with its resources), or None.
+
+    ``tables`` are those of ``multihash``, whose FAISS index is the flat one of the same codes.
+    """
 
     faiss_index: Any
     metric: Metric
     kind: str = "flat"
     gpu: Any = None
     gpu_resources: Any = None
+    tables: MultiHash | None = None
 
     @property
     def size(self) -> int:
@@ -88,7 +95,7 @@ class SearchIndex:
     @cached_property
     def flat(self) -> Any:
         """The flat index of the same items; for ``ivf`` it is made, a copy of all codes."""
-        if self.kind == "flat":
+        if self.kind in ("flat", "multihash"):
             return self.faiss_index
         flat: Any
         if self.kind == "ivf":
@@ -112,7 +119,7 @@ def build(items: np.ndarray, kind: str = "flat", device: str = "cpu") -> SearchI
     if items.ndim != 2 or 0 in items.shape:
         raise InputError(f"nothing to index: the items have shape {items.shape}")
     if items.dtype == np.uint8:
-        make = {"flat": _flat, "ivf": _ivf, "hnsw": _hnsw, "multihash": _multihash}[kind]
+        make = {"flat": _flat, "ivf": _ivf, "hnsw": _hnsw, "multihash": _flat}[kind]
         return _place(make(np.ascontiguousarray(items)), "hamming", kind, device)
     if kind != "flat":
         raise InputError(
@@ -170,15 +177,6 @@ def _hnsw(codes: np.ndarray) -> Any:
     return index
 
 
-def _multihash(codes: np.ndarray) -> Any:
-    bits = codes.shape[1] * 8
-    pieces = max(1, round(bits / max(MULTIHASH_MIN_PIECE, math.log2(len(codes)))))
-    index = faiss.IndexBinaryMultiHash(bits, pieces, bits // pieces)
-    index.nflip = MULTIHASH_FLIPS
-    index.add(codes)
-    return index
-
-
 @contextmanager
 def _one_thread() -> Iterator[None]:
     """Let FAISS work in one thread, so that neither sums nor insertions change their order."""
@@ -191,8 +189,10 @@ def _one_thread() -> Iterator[None]:
 
 
 def _place(built: Any, metric: Metric, kind: str, device: str) -> SearchIndex:
-    if kind == "flat" and metric == "hamming":
+    if kind in ("flat", "multihash") and metric == "hamming":
         built.use_heap = False  # selection by counting: faster, and we order the ties ourselves
+    if kind == "multihash":
+        return SearchIndex(built, metric, kind, tables=build_tables(_flat_codes(built)))
     no_gpu = not hasattr(faiss, "GpuIndexBinaryFlat") or faiss.get_num_gpus() == 0
     if kind != "flat" or device != "cuda" or no_gpu:
         return SearchIndex(built, metric, kind)
@@ -208,12 +208,18 @@ def _place(built: Any, metric: Metric, kind: str, device: str) -> SearchIndex:
 def indexed_items(index: SearchIndex) -> np.ndarray:
     """Return what is indexed: packed codes (M, B / 8) uint8, or unit vectors (M, D) float32.
 
-    The vectors are a view of the index's own memory and must not outlive it.
+    A view of the index's own memory, which must not outlive it.
     """
     if index.metric == "hamming":
-        return faiss.vector_to_array(index.flat.xb).reshape(index.size, -1)
+        return _flat_codes(index.flat)
     vectors = faiss.rev_swig_ptr(index.flat.get_xb(), index.size * index.flat.d)
     return vectors.reshape(index.size, -1)
+
+
+def _flat_codes(flat: Any) -> np.ndarray:
+    """View the packed codes (M, B / 8) uint8 of a flat index."""
+    codes = faiss.rev_swig_ptr(flat.xb.data(), flat.ntotal * flat.code_size)
+    return codes.reshape(flat.ntotal, flat.code_size)
 
 
 def save(index: SearchIndex, path: Path | str) -> None:
@@ -223,21 +229,28 @@ def save(index: SearchIndex, path: Path | str) -> None:
         write(index.faiss_index, str(temporary))
 
 
-def load(path: Path | str, device: str = "cpu") -> SearchIndex:
-    """Read what :func:`save` wrote; raises InputError where the file is missing or damaged."""
+def load(path: Path | str, device: str = "cpu", kind: str | None = None) -> SearchIndex:
+    """Read what :func:`save` wrote; raises InputError where the file is missing or damaged.
+
+    ``kind`` "multihash" makes the tables anew, since its file is that of ``flat``; the other kinds
+    are told from the file. What lies in a flat file is mapped into memory, not copied: it takes
+    memory as it is searched, which the system may take back, and processes share it.
+    """
     path = Path(path)
     try:
         with path.open("rb") as stream:
             magic = stream.read(4)
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror}); run build_index") from None
-    kind = "flat" if magic == VECTOR_MAGIC else BINARY_MAGIC.get(magic)
-    if kind is None:
+    found = "flat" if magic == VECTOR_MAGIC else BINARY_MAGIC.get(magic)
+    if found is None:
         allowed = ", ".join(KINDS)
         raise InputError(f"{path}: no FAISS index of kind {allowed}; run build_index again")
     read = faiss.read_index if magic == VECTOR_MAGIC else faiss.read_index_binary
     try:
-        index = read(str(path))
+        index = read(str(path), faiss.IO_FLAG_MMAP_IFC if found == "flat" else 0)
     except (RuntimeError, MemoryError):
         raise InputError(f"{path}: damaged FAISS index; run build_index again") from None
-    return _place(index, "cosine" if magic == VECTOR_MAGIC else "hamming", kind, device)
+    if magic == VECTOR_MAGIC:
+        return _place(index, "cosine", found, device)
+    return _place(index, "hamming", kind if found == "flat" and kind else found, device)

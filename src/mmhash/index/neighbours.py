@@ -8,6 +8,7 @@ import numpy as np
 from mmhash.errors import InputError
 
 Metric = Literal["hamming", "cosine", "asymmetric"]
+Entries = tuple[np.ndarray, np.ndarray, np.ndarray]  # query, distance and row of each entry
 
 
 @dataclass(frozen=True)

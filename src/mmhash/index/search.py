@@ -7,24 +7,26 @@ every item at a distance up to the K-th smallest, so that voting can treat the t
 ``flat`` indexes give exactly that, on the GPU where the index has a copy there. The other kinds
 look at a part of the items and complete the shell within it: ``ivf`` and ``multihash`` among all
 items in the cells they look into, ``hnsw`` among the max(64, 3 k) items that one search returns. A
-query for which they find fewer than k items is answered by the flat search of the same codes.
+query for which they find fewer than k items, or for which ``multihash`` would look at too many, is
+answered by the flat search of the same codes.
 """
 
 from collections.abc import Iterator
+from dataclasses import replace
+from itertools import pairwise
 
 import numpy as np
 
 from mmhash.errors import InputError
 from mmhash.index.kinds import SearchIndex, indexed_items
-from mmhash.index.neighbours import Neighbours, ragged
+from mmhash.index.multihash import MultiHash, nearest, queries_at_once
+from mmhash.index.neighbours import Entries, Neighbours, ragged
 from mmhash.index.vectors import pair_distances, unit_rows
 
 GPU_MAX_K = 2048  # the limit of FAISS's selection kernels
 QUERY_BLOCK = 4096
 MAX_ENTRIES = 1 << 22
 NOTHING = np.iinfo(np.int32).max  # distance of a place that an index could not fill (row -1)
-
-Entries = tuple[np.ndarray, np.ndarray, np.ndarray]  # query, distance and row of each entry
 
 
 def search_complete(index: SearchIndex, queries: np.ndarray, k: int) -> Neighbours:
@@ -60,7 +62,45 @@ def neighbour_chunks(
     Argument errors are raised at once, before the first group is asked for.
     """
     queries = _checked_queries(index, queries, k)
+    if index.tables is not None:
+        return _hashed_chunks(index, index.tables, queries, k, max_entries)
     return _chunks(index, queries, k, max_entries)
+
+
+def _hashed_chunks(
+    index: SearchIndex, tables: MultiHash, queries: np.ndarray, k: int, max_entries: int
+) -> Iterator[Neighbours]:
+    """Yield what the tables find; the queries that they leave out go to the flat search."""
+    plain = replace(index, kind="flat", tables=None)
+    step = queries_at_once(tables)
+    for start in range(0, len(queries), step):
+        group = queries[start : start + step]
+        (owner, distance, row), left = nearest(tables, group, k)
+        found = ragged(owner, distance.astype(np.int32), row, len(group), "hamming", index.bits)
+        for first, end in pairwise([0, *np.flatnonzero(np.diff(left)) + 1, len(group)]):
+            if left[first]:
+                yield from _chunks(plain, group[first:end], k, max_entries)
+                continue
+            lims = found.lims[first : end + 1]
+            for some, last in _groups(lims[1:] - lims[0], max_entries):
+                part = slice(lims[some], lims[last])
+                yield Neighbours(
+                    lims[some : last + 1] - lims[some],
+                    found.distances[part],
+                    found.rows[part],
+                    "hamming",
+                    index.bits,
+                )
+
+
+def _groups(reach: np.ndarray, most: int) -> Iterator[tuple[int, int]]:
+    """Yield ranges of queries with at most ``most`` entries, or of one; ``reach`` is cumulative."""
+    first = 0
+    while first < len(reach):
+        spent = reach[first - 1] if first else 0
+        end = max(first + 1, int(np.searchsorted(reach, spent + most, side="right")))
+        yield first, end
+        first = end
 
 
 def _chunks(
@@ -72,8 +112,9 @@ def _chunks(
     searcher = index.faiss_index
     if index.gpu is not None and k <= GPU_MAX_K:
         searcher, width = index.gpu, min(width, GPU_MAX_K)
-    for start in range(0, len(queries), QUERY_BLOCK):
-        block = queries[start : start + QUERY_BLOCK]
+    step = max(1, min(QUERY_BLOCK, MAX_ENTRIES // width))
+    for start in range(0, len(queries), step):
+        block = queries[start : start + step]
         distances, rows = searcher.search(block, width)
         exact = np.ones(len(block), dtype=bool)
         if index.kind != "flat":
@@ -88,16 +129,12 @@ def _chunks(
         if index.kind == "hnsw":
             settled |= ~exact  # FAISS has no range search in a graph
         reach = np.cumsum(np.where(settled, width, index.size))
-        first = 0
-        while first < len(block):
-            spent = reach[first - 1] if first else 0
-            end = max(first + 1, int(np.searchsorted(reach, spent + max_entries, side="right")))
+        for first, end in _groups(reach, max_entries):
             part = slice(first, end)
             near = settled[part, None] & (distances[part] <= limit[part, None])
             found = [(np.nonzero(near)[0], distances[part][near], rows[part][near])]
             found += _within(index, block[part], limit[part], ~settled[part], exact[part])
             yield _assemble(index, block[part], k, found)
-            first = end
 
 
 def _within(
