@@ -21,7 +21,6 @@ decoding a picture costs and of the memory that extraction takes; writes all to
 import argparse
 import multiprocessing
 import os
-import platform
 import resource
 import statistics
 import sys
@@ -38,6 +37,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "src"))
 import numpy as np
 import torch
 from base_towers import TINY, draw_pictures, image_table, write_base_checkpoint
+from machine import machine_name
 from PIL import Image
 from transformers import PreTrainedTokenizerFast, SiglipModel
 from transformers.models.siglip.image_processing_pil_siglip import SiglipImageProcessorPil
@@ -243,7 +243,7 @@ def main() -> None:
         print(f"| peak RAM, tiny encoder, {rows} pictures | {peak:.0f} MB |")
     print(f"| peak RAM, the whole benchmark, two base models | {peak_ram_mb():.0f} MB |")
     machine = describe_device(device).replace(" ", "-")
-    machine = machine if on_gpu else f"{platform.machine()}-{os.cpu_count()}cores"
+    machine = machine if on_gpu else machine_name()
     write_json(
         Path(__file__).resolve().parent / "results" / f"extract-{machine}.json",
         {"data": "drawn pictures, random weights", "machine": machine, "pictures": count}

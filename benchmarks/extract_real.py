@@ -12,8 +12,6 @@ pixel and, for each way, the lowest cosine to the plain one, and writes them to
 
 import argparse
 import multiprocessing
-import os
-import platform
 import sys
 import tempfile
 import time
@@ -27,6 +25,7 @@ import numpy as np
 import pyarrow as pa
 import torch
 from base_towers import write_base_checkpoint
+from machine import machine_name
 from transformers import PreTrainedTokenizerFast, SiglipModel
 from transformers.models.siglip.image_processing_pil_siglip import SiglipImageProcessorPil
 from transformers.utils import logging as transformers_logging
@@ -54,27 +53,42 @@ def some_pictures(root: Path, count: int) -> pa.Table:
     return images.take(pa.array(rows))
 
 
-def plain(images: pa.Table, root: Path, checkpoint: Path) -> tuple[Arrays, float]:
-    """Return the features the plain way, and the largest difference of our pixels, of 255."""
+def pixel_difference(images: pa.Table, root: Path, checkpoint: Path) -> float:
+    """Return the largest difference of a pixel to the plain way's, of 255."""
+    processor = SiglipImageProcessorPil.from_pretrained(checkpoint)
+    settings = load_checkpoint(str(checkpoint), None, torch.device("cpu")).pixels
+    furthest = 0.0
+    for path in _paths(images, root):
+        reference = processor(str(path), return_tensors="pt")["pixel_values"]
+        own = tower_inputs(decode([path], settings)[0], settings)["pixel_values"]
+        furthest = max(furthest, float((own - reference).abs().max()))
+    return furthest * max(settings.std) * 255
+
+
+def plain(images: pa.Table, root: Path, checkpoint: Path) -> Arrays:
+    """Return the features the plain way."""
     model = SiglipModel.from_pretrained(checkpoint).eval()
     processor = SiglipImageProcessorPil.from_pretrained(checkpoint)
     tokenizer = PreTrainedTokenizerFast.from_pretrained(checkpoint)
-    settings = load_checkpoint(str(checkpoint), None, torch.device("cpu")).pixels
-    image, text, furthest = [], [], 0.0
-    for row in images.to_pylist():
-        path = image_path(root, row["folder"], row["file_name"])
+    image, text = [], []
+    for path, captions in zip(_paths(images, root), images["captions"].to_pylist(), strict=True):
         pixels = processor(str(path), return_tensors="pt")["pixel_values"]
-        lowered = [caption.lower() for caption in row["captions"]]
         ids = tokenizer(
-            lowered, padding="max_length", max_length=64, truncation=True, return_tensors="pt"
+            [caption.lower() for caption in captions],
+            padding="max_length",
+            max_length=64,
+            truncation=True,
+            return_tensors="pt",
         )["input_ids"]
         with torch.no_grad():
             image.append(model.get_image_features(pixel_values=pixels).pooler_output.numpy())
             text.append(model.get_text_features(input_ids=ids).pooler_output.numpy())
-        own = tower_inputs(decode([path], settings)[0], settings)["pixel_values"]
-        difference = float((own - pixels).abs().max())
-        furthest = max(furthest, difference * max(settings.std) * 255)
-    return {"image": np.concatenate(image), "text": np.concatenate(text)}, furthest
+    return {"image": np.concatenate(image), "text": np.concatenate(text)}
+
+
+def _paths(images: pa.Table, root: Path) -> list[Path]:
+    names = (images[column].to_pylist() for column in ("folder", "file_name"))
+    return [image_path(root, *name) for name in zip(*names, strict=True)]
 
 
 def extracted(
@@ -147,7 +161,7 @@ def main() -> None:
     """Run, print and write."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
     parser.add_argument("folder", type=Path, help="pictures in COCO's layout")
-    parser.add_argument("--pictures", type=int, default=310)
+    parser.add_argument("--pictures", type=int, default=310, help="of which vectors are made")
     arguments = parser.parse_args()
     transformers_logging.set_verbosity_error()
     transformers_logging.disable_progress_bar()
@@ -155,7 +169,9 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="mmhash-") as scratch:
         checkpoint = Path(scratch) / "base"
         write_base_checkpoint(checkpoint)
-        reference, pixels = plain(images, arguments.folder, checkpoint)
+        every = read_coco(arguments.folder).images
+        pixels = pixel_difference(every, arguments.folder, checkpoint)
+        reference = plain(images, arguments.folder, checkpoint)
         ways = run_ways(images, arguments.folder, checkpoint, Path(scratch))
     first = next(iter(ways.values()))
     rows = {
@@ -163,21 +179,22 @@ def main() -> None:
         | {"same_bytes": all(np.array_equal(arrays[key], first[key]) for key in reference)}
         for name, arrays in ways.items()
     }
-    print(f"{images.num_rows} pictures, {len(reference['text'])} captions; pixels differ by")
-    print(f"{pixels:.6f} / 255 at most; the nearest other picture has a cosine of")
-    print(f"{nearest_other(reference['image']):.4f} in the median\n")
+    near = nearest_other(reference["image"])
+    print(f"pixels of {every.num_rows} pictures: {pixels:.6f} / 255 off at most\n")
+    print(f"vectors of {images.num_rows} pictures and {len(reference['text'])} captions; the")
+    print(f"nearest other picture is at a cosine of {near:.4f} in the median\n")
     print(
         "| way | lowest cosine, pictures | captions | bytes of the first |\n" + "| --- " * 4 + "|"
     )
     for name, row in rows.items():
         same = "yes" if row["same_bytes"] else "no"
         print(f"| {name} | {row['image']:.9f} | {row['text']:.9f} | {same} |")
-    machine = f"{platform.machine()}-{os.cpu_count()}cores"
+    machine = machine_name()
     write_json(
         Path(__file__).resolve().parent / "results" / f"extract_real-{machine}.json",
         {"data": "real pictures, random weights", "machine": machine}
         | {"pictures": images.num_rows, "captions": len(reference["text"])}
-        | {"pixels_of_255": pixels, "nearest_other": nearest_other(reference["image"])}
+        | {"pixels": {"pictures": every.num_rows, "of_255": pixels}, "nearest_other": near}
         | {"threads": torch.get_num_threads(), "ways": rows},
     )
 
