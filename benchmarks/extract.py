@@ -168,7 +168,7 @@ def decoding(root: Path, settings: PixelSettings) -> dict[str, dict[str, float]]
 
 
 def peak_of_rows(root: Path, count: int, workers: int) -> float:
-    """Return the MB that extracting ``count`` rows with the tiny encoder takes at most."""
+    """Return the MB of the largest process that extracts ``count`` rows with the tiny encoder."""
     towers = load_checkpoint(str(TINY), None, torch.device("cpu"))
     ours(root, towers, count, batch=64, workers=workers)
     return peak_ram_mb()
@@ -240,8 +240,8 @@ def main() -> None:
         seen = "" if off is None else f", pixels off by {off} / 255 at most"
         print(f"| a picture {name} | {figures['ms']:.2f} ms of a core{seen} |")
     for rows, peak in memory.items():
-        print(f"| peak RAM, tiny encoder, {rows} pictures | {peak:.0f} MB |")
-    print(f"| peak RAM, the whole benchmark, two base models | {peak_ram_mb():.0f} MB |")
+        print(f"| peak RAM of the largest process, tiny encoder, {rows} pictures | {peak:.0f} MB |")
+    print(f"| the same, this whole benchmark, two base models | {peak_ram_mb():.0f} MB |")
     machine = describe_device(device).replace(" ", "-")
     machine = machine if on_gpu else machine_name()
     write_json(
