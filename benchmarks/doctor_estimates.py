@@ -21,6 +21,7 @@ from machine import machine_name
 
 from mmhash.cli.estimates import extraction_seconds, training_seconds
 from mmhash.data.coco import image_path
+from mmhash.encoders.batch import extraction_batch
 from mmhash.encoders.checkpoint import load_checkpoint
 from mmhash.encoders.extract import extract
 from mmhash.experiment import loss_weights, model_config, train_settings
@@ -90,6 +91,8 @@ def extraction() -> tuple[float, float]:
     images, root = read_table("data/images.parquet"), Path(params.dataset.root)
     towers = load_checkpoint("encoders/tiny-siglip", None, torch.device("cpu"))
 
+    batch = extraction_batch(params.profile.extract_batch, towers)
+
     def extract_some(count: int, folder: Path) -> None:
         extract(
             images.slice(0, count),
@@ -97,7 +100,7 @@ def extraction() -> tuple[float, float]:
             towers,
             folder / "out",
             folder / "shards",
-            batch=params.profile.extract_batch,
+            batch=batch,
             workers=params.profile.num_workers,
         )
 

@@ -12,6 +12,7 @@ from mmhash.cost import measured
 from mmhash.data.coco import image_path
 from mmhash.data.folder import copy_features, read_feature_folder
 from mmhash.data.source import ensure_raw
+from mmhash.encoders.batch import extraction_batch
 from mmhash.encoders.checkpoint import load_checkpoint
 from mmhash.encoders.device import choose_device, choose_precision
 from mmhash.encoders.extract import extract, extraction_key
@@ -30,8 +31,8 @@ from mmhash.ranks import Ranks, joined, restarted
 OUT = Path("features")
 
 
-def encode(params: Params, root: Path, device: torch.device, ranks: Ranks) -> None:
-    """Run the towers of the dataset's checkpoint over all pictures and captions."""
+def encode(params: Params, root: Path, device: torch.device, ranks: Ranks) -> int:
+    """Run the dataset's towers over all pictures and captions; return the rows of a batch."""
     source, profile = params.dataset.encoder, params.profile
     assert source is not None  # the schema sees to it for datasets with pictures
     ranks.in_turn(partial(ensure_raw, params.run.dataset, root))
@@ -49,20 +50,23 @@ def encode(params: Params, root: Path, device: torch.device, ranks: Ranks) -> No
     images = read_table("data/images.parquet")
     stored = {"dtype": params.features.dtype, "normalise": params.features.normalise}
     key = extraction_key(images, towers, **stored, raw=sha256_file("data/manifest.json"))
+    cache = Path(ranks.agree(lambda: str(cache_dir("extract_features", key))))
+    batch = ranks.agree(lambda: extraction_batch(profile.extract_batch, towers, cache))
     extract(
         images,
         partial(image_path, root),
         towers,
         OUT,
-        Path(ranks.agree(lambda: str(cache_dir("extract_features", key)))),
+        cache,
         **stored,
         on_bad_image=params.features.on_bad_image,
-        batch=profile.extract_batch,
+        batch=batch,
         workers=profile.num_workers,
         prefetch_factor=profile.prefetch_factor,
         pin_memory=profile.pin_memory,
         ranks=ranks,
     )
+    return batch
 
 
 def main() -> None:
@@ -75,9 +79,9 @@ def main() -> None:
         return
     with joined(device) as ranks:
         cost = measured("extract_features", params.profile.vram_alert_gb)
-        with cost if ranks.first else nullcontext():
+        with cost if ranks.first else nullcontext({}) as figures:
             if not copied:
-                encode(params, root, device, ranks)
+                figures["batch"] = encode(params, root, device, ranks)
             elif ranks.first:
                 copy_features(read_feature_folder(root), OUT, params.features.dtype)
             if ranks.first:

@@ -47,6 +47,13 @@ def put(values: dict[str, Any], key: str, value: Any) -> dict[str, Any]:
         ("datasets.sample.encoder", None, "datasets.sample.encoder is null"),
         ("zeroshot.prompts", ["a photo"], "must contain {} once"),
         ("datasets.coco2014.root", "", "at least 1 character"),
+        (
+            "hardware.cpu.extract_batch",
+            "big",
+            "hardware.cpu.extract_batch: 'big' must be auto or a whole number from 1",
+        ),
+        ("hardware.cpu.extract_batch", 0, "0 must be auto or a whole number from 1"),
+        ("hardware.cpu.extract_batch", True, "True must be auto or a whole number from 1"),
     ],
 )
 def test_a_bad_value_gives_one_line_with_key_value_and_what_is_allowed(

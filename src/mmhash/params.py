@@ -7,7 +7,7 @@ that a new key does not re-run the world; what a value does stands in the module
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, PlainValidator, ValidationError, model_validator
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
@@ -18,6 +18,16 @@ Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
 NonNegative = Annotated[float, Field(ge=0.0, allow_inf_nan=False)]
 AboveZero = Annotated[float, Field(gt=0.0, allow_inf_nan=False)]
 Seed = Annotated[int, Field(ge=0, lt=2**63)]
+
+
+def _positive_or_auto(value: Any) -> Any:
+    if value == "auto" or (type(value) is int and value >= 1):
+        return value
+    raise ValueError(f"{value!r} must be auto or a whole number from 1")
+
+
+# Of one piece: the branches of a union would each complain, under keys that nobody has written.
+PositiveOrAuto = Annotated[int | Literal["auto"], PlainValidator(_positive_or_auto)]
 
 
 class Block(BaseModel):
@@ -67,7 +77,7 @@ class Hardware(Block):
     num_workers: Annotated[int, Field(ge=0)]
     prefetch_factor: Positive
     pin_memory: bool
-    extract_batch: Positive
+    extract_batch: PositiveOrAuto
     compile: bool
     gradient_checkpointing: bool
     vram_alert_gb: AboveZero | None

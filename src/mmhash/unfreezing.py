@@ -10,6 +10,7 @@ import torch
 
 from mmhash.data.coco import image_path
 from mmhash.data.source import ensure_raw
+from mmhash.encoders.batch import extraction_batch
 from mmhash.encoders.checkpoint import Towers, find_checkpoint, fingerprint, load_checkpoint
 from mmhash.encoders.device import choose_precision
 from mmhash.encoders.extract import extract, extraction_key
@@ -58,14 +59,15 @@ def towers_in_training(
     def encode(model: Path) -> None:
         tuned = _trained_towers(params, model, device, compile_towers=profile.compile)
         key = extraction_key(images, tuned, **stored, raw=raw)
+        cache = Path(ranks.agree(lambda: str(cache_dir("tuned_features", key))))
         extract(
             images,
             locate,
             tuned,
             model / "features",
-            Path(ranks.agree(lambda: str(cache_dir("tuned_features", key)))),
+            cache,
             **stored,
-            batch=profile.extract_batch,
+            batch=ranks.agree(lambda: extraction_batch(profile.extract_batch, tuned, cache)),
             workers=workers,
             prefetch_factor=prefetch_factor,
             pin_memory=profile.pin_memory,

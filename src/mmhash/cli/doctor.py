@@ -20,6 +20,7 @@ from mmhash.cli.report import Finding, show
 from mmhash.cli.tower_estimates import TowerLoad
 from mmhash.data.coco import image_path
 from mmhash.data.source import ensure_raw
+from mmhash.encoders.batch import extraction_batch
 from mmhash.encoders.checkpoint import load_checkpoint
 from mmhash.encoders.device import choose_device, choose_precision, describe_device
 from mmhash.encoders.extract import extract
@@ -332,6 +333,8 @@ def _extraction_time(params: Params, device: torch.device, size: dict[str, float
     except InputError as error:
         return Finding("warn", "extraction time", "not measured", str(error))
 
+    batch = extraction_batch(params.profile.extract_batch, towers)
+
     def extract_some(count: int, folder: Path) -> None:
         extract(
             images.slice(0, count),
@@ -340,7 +343,7 @@ def _extraction_time(params: Params, device: torch.device, size: dict[str, float
             folder / "out",
             folder / "shards",
             on_bad_image="skip",
-            batch=params.profile.extract_batch,
+            batch=batch,
             workers=params.profile.num_workers,
         )
 

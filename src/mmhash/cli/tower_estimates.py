@@ -1,6 +1,5 @@
 """What towers that learn add to a training: time and memory, measured on a small batch."""
 
-import math
 from dataclasses import replace
 from typing import Any
 
@@ -8,8 +7,8 @@ import torch
 from torch import Tensor
 
 from mmhash.cli.estimates import median_seconds
+from mmhash.encoders.batch import blank_pictures
 from mmhash.encoders.checkpoint import Towers
-from mmhash.encoders.pixels import Pictures, empty_pictures
 from mmhash.encoders.unfreeze import Unfreeze, unfreeze
 from mmhash.training.epoch import one_thread
 from mmhash.training.settings import Precision, TrainSettings
@@ -33,12 +32,7 @@ class TowerLoad:
         self.checkpointing = checkpointing
 
     def _vectors(self, rows: int) -> Tensor:
-        settings = self.towers.pixels
-        side = math.isqrt(settings.max_num_patches or 1)
-        shape = empty_pictures(settings).pixels.shape[1:]
-        pictures = Pictures(
-            torch.zeros((rows, *shape), dtype=torch.uint8), torch.full((rows, 2), side)
-        )
+        pictures = blank_pictures(self.towers.pixels, rows)
         texts = [f"a photo of {row} dogs" for row in range(rows)]
         return self.towers.image_vectors(pictures).sum() + self.towers.text_vectors(texts).sum()
 

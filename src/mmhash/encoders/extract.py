@@ -21,6 +21,7 @@ import tokenizers
 import torch
 import transformers
 
+from mmhash.encoders.batch import BatchSize
 from mmhash.encoders.checkpoint import Towers
 from mmhash.encoders.device import describe_device
 from mmhash.encoders.pictures import CHUNK, Chunk, Locate, decoded
@@ -35,25 +36,6 @@ from mmhash.ranks import ALONE, Ranks
 logger = logging.getLogger("mmhash")
 
 SHARD = 1024  # images; what a kill costs at most
-
-
-class BatchSize:
-    """Rows in one forward pass; halved, for the rest of the run, where they do not fit."""
-
-    def __init__(self, rows: int) -> None:
-        """Start at ``rows``."""
-        self.rows = rows
-
-    def halve(self) -> None:
-        """Halve after an out-of-memory error; raises :class:`InputError` at one row."""
-        if self.rows == 1:
-            raise InputError(
-                "out of device memory with a single row in the batch; free the device, lower "
-                "encoder.max_num_patches, take a smaller checkpoint, or use run.hardware=cpu"
-            )
-        self.rows //= 2
-        torch.cuda.empty_cache()
-        logger.warning("out of device memory: extraction goes on with a batch of %d", self.rows)
 
 
 def extraction_key(

@@ -1,0 +1,102 @@
+"""How many rows go through the towers in one forward pass.
+
+Rows are independent of each other, so the number decides speed and memory and, beyond rounding,
+nothing else.
+"""
+
+import logging
+import math
+from pathlib import Path
+from typing import Literal
+
+import torch
+
+from mmhash.encoders.checkpoint import Towers
+from mmhash.encoders.pixels import Pictures, PixelSettings, empty_pictures
+from mmhash.errors import InputError
+from mmhash.files import read_json, write_json
+
+logger = logging.getLogger("mmhash")
+
+# A CPU gains nothing from more rows: the base architecture in float32 took 10 % longer a picture
+# with 32 and with 64 rows than with 16, for its activations leave the caches.
+CPU_BATCH = 16
+# A GPU is filled by far fewer: 256 pictures of 256 patches are products of 65,536 rows.
+LARGEST = 256
+SHARE = 0.6  # of the free memory; the rest is for fragments, and for other programs of a desktop
+PROBE = 8  # rows of the smaller of the two batches that are measured
+
+
+class BatchSize:
+    """Rows in one forward pass; halved, for the rest of the run, where they do not fit."""
+
+    def __init__(self, rows: int) -> None:
+        """Start at ``rows``."""
+        self.rows = rows
+
+    def halve(self) -> None:
+        """Halve after an out-of-memory error; raises :class:`InputError` at one row."""
+        if self.rows == 1:
+            raise InputError(
+                "out of device memory with a single row in the batch; free the device, lower "
+                "encoder.max_num_patches, take a smaller checkpoint, or use run.hardware=cpu"
+            )
+        self.rows //= 2
+        torch.cuda.empty_cache()
+        logger.warning("out of device memory: extraction goes on with a batch of %d", self.rows)
+
+
+def extraction_batch(
+    wanted: int | Literal["auto"], towers: Towers, cache: Path | None = None
+) -> int:
+    """Return the rows of a batch: ``wanted``, or for ``auto`` as many as suit the towers' device.
+
+    What a GPU has free differs from day to day. So ``cache``, the folder of the resume state, keeps
+    the choice: a run that goes on rounds as it began.
+    """
+    if isinstance(wanted, int):
+        return wanted
+    kept = None if cache is None else cache / "batch.json"
+    if towers.device.type != "cuda":
+        rows = CPU_BATCH
+    elif kept is not None and kept.is_file():
+        rows = int(read_json(kept))
+    else:
+        rows = fitting_batch(towers)
+        if kept is not None:
+            write_json(kept, rows)
+    logger.info("extraction: batches of %d rows", rows)
+    return rows
+
+
+def fitting_batch(towers: Towers) -> int:
+    """Return the largest power of two up to ``LARGEST`` that fits ``SHARE`` of the free memory.
+
+    Memory grows by the same amount with every row; two small batches tell how much that is. Where
+    not even these fit, the smaller one is returned, and the extraction halves it as it must.
+    """
+    try:
+        _peak_bytes(towers, PROBE)  # the first pass also takes what the libraries work in
+        small, large = (_peak_bytes(towers, rows) for rows in (PROBE, 2 * PROBE))
+    except torch.OutOfMemoryError:
+        return PROBE
+    device = towers.device
+    free, _ = torch.cuda.mem_get_info(device)
+    held = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+    rows = SHARE * (free + held) * PROBE / max(large - small, 1)
+    return 2 ** int(math.log2(min(max(rows, 1), LARGEST)))
+
+
+def _peak_bytes(towers: Towers, rows: int) -> int:
+    """Return the most device memory in use while ``rows`` pictures, then texts, are encoded."""
+    torch.cuda.reset_peak_memory_stats(towers.device)
+    towers.encode_images(blank_pictures(towers.pixels, rows))
+    towers.encode_texts(["a"] * rows)
+    return torch.cuda.max_memory_allocated(towers.device)
+
+
+def blank_pictures(settings: PixelSettings, rows: int) -> Pictures:
+    """Return ``rows`` black pictures that fill their grid, for measurements of time and memory."""
+    side = math.isqrt(settings.max_num_patches or 1)
+    shape = empty_pictures(settings).pixels.shape[1:]
+    return Pictures(torch.zeros((rows, *shape), dtype=torch.uint8), torch.full((rows, 2), side))

@@ -1,0 +1,120 @@
+import logging
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from mmhash.encoders import batch
+from mmhash.encoders.batch import extraction_batch, fitting_batch
+from mmhash.encoders.checkpoint import Towers, load_checkpoint
+from mmhash.encoders.pixels import Pictures
+
+GB, MB = 10**9, 10**6
+
+
+class Card:
+    """Counters of a GPU on which the towers weigh 1 GB and a row of a batch takes ``row`` bytes."""
+
+    def __init__(self, free: int, row: int, held: int = 0) -> None:
+        self.free, self.row, self.held = free, row, held
+        self.weights, self.peak, self.batches = GB, 0, list[int]()
+
+    def pass_through(self, rows: int) -> None:
+        """Count one forward pass; a batch that does not fit is out of memory."""
+        if rows * self.row > self.free + self.held:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        self.batches.append(rows)
+        self.peak = max(self.peak, self.weights + rows * self.row)
+
+    def reset(self, device: torch.device) -> None:
+        self.peak = self.weights
+
+
+def put_in(card: Card, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let ``torch.cuda`` read the counters of ``card``, and the towers move them."""
+    monkeypatch.setattr(torch.cuda, "reset_peak_memory_stats", card.reset)
+    monkeypatch.setattr(torch.cuda, "max_memory_allocated", lambda device: card.peak)
+    monkeypatch.setattr(torch.cuda, "memory_allocated", lambda device: card.weights)
+    monkeypatch.setattr(torch.cuda, "memory_reserved", lambda device: card.weights + card.held)
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (card.free, 16 * GB))
+    encode_images, encode_texts = Towers.encode_images, Towers.encode_texts
+
+    def images(self: Towers, pictures: Pictures) -> torch.Tensor:
+        card.pass_through(len(pictures.grids))
+        return encode_images(self, pictures)
+
+    def texts(self: Towers, captions: Sequence[str]) -> torch.Tensor:
+        card.pass_through(len(captions) // 4)
+        return encode_texts(self, captions)
+
+    monkeypatch.setattr(Towers, "encode_images", images)
+    monkeypatch.setattr(Towers, "encode_texts", texts)
+
+
+@pytest.mark.parametrize(
+    ("free", "row", "held", "rows"),
+    [
+        (15 * GB, 10 * MB, 0, 256),  # 900 would fit
+        (15 * GB, 100 * MB, 0, 64),  # 90
+        (3 * GB, 10 * MB, 0, 128),  # 180
+        (2 * GB, 10 * MB, GB, 128),  # what the allocator holds unused counts as free
+        (10 * GB, 500 * MB, 0, 8),  # 12
+        (GB, 60 * MB, 0, 8),  # 10
+    ],
+)
+def test_the_batch_is_the_power_of_two_that_fits_the_free_memory(
+    towers: Towers,
+    monkeypatch: pytest.MonkeyPatch,
+    free: int,
+    row: int,
+    held: int,
+    rows: int,
+) -> None:
+    card = Card(free, row, held)
+    put_in(card, monkeypatch)
+    assert fitting_batch(towers) == rows
+    assert rows * row <= batch.SHARE * (free + held)
+    assert max(card.batches) == 16  # the measurement itself stays small
+
+
+def test_where_the_probe_does_not_fit_the_extraction_finds_the_batch_by_halving(
+    towers: Towers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put_in(Card(free=GB, row=100 * MB), monkeypatch)
+    assert fitting_batch(towers) == 8
+
+
+def test_a_number_is_taken_as_it_stands_and_a_cpu_has_one_of_its_own(
+    fixed_towers: Towers, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level(logging.INFO, logger="mmhash"):
+        assert extraction_batch(48, fixed_towers) == 48
+        assert not caplog.records
+        assert extraction_batch("auto", fixed_towers) == batch.CPU_BATCH
+    assert f"batches of {batch.CPU_BATCH} rows" in caplog.text
+
+
+def test_a_run_that_goes_on_keeps_the_batch_it_began_with(
+    fixed_towers: Towers, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = iter([64, 32])  # another program came to the GPU meanwhile
+    monkeypatch.setattr(batch, "fitting_batch", lambda towers: next(found))
+    cuda = replace(fixed_towers, device=torch.device("cuda"))
+    assert [extraction_batch("auto", cuda, tmp_path) for _ in range(2)] == [64, 64]
+    assert extraction_batch("auto", cuda, tmp_path / "of another result") == 32
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+def test_the_batch_found_on_cuda_stays_within_its_share(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cuda = load_checkpoint(str(folder), None, torch.device("cuda"))
+    free = 50 * MB
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (free, free))
+    rows = fitting_batch(cuda)
+    assert 1 <= rows <= batch.LARGEST
+    held = torch.cuda.memory_reserved() - torch.cuda.memory_allocated()
+    before = torch.cuda.memory_allocated()
+    assert batch._peak_bytes(cuda, rows) - before <= batch.SHARE * (free + held) + MB
