@@ -307,6 +307,7 @@ def test_reading_and_copying_need_little_memory_however_large_the_arrays(
     assert peak < arrays["image"].nbytes / 4
 
 
+@pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="reads /proc: Linux only")
 def test_a_folder_larger_than_its_blocks_takes_the_memory_of_blocks(
     root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -41,6 +41,7 @@ def test_blocks_do_not_change_the_norms(monkeypatch: pytest.MonkeyPatch) -> None
     np.testing.assert_array_equal(norms(vectors), whole)
 
 
+@pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="reads /proc: Linux only")
 def test_norms_of_a_long_array_take_little_memory(tmp_path: Path) -> None:
     write_npy(tmp_path / "text.npy", np.ones((40_000, 256), dtype=np.float16))  # 20 MB
     vectors = np.load(tmp_path / "text.npy", mmap_mode="r")
