@@ -4,8 +4,14 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
+
+from mmhash.errors import InputError
+from mmhash.losses.total import LossWeights
+from mmhash.ranks import Ranks
+from mmhash.training import loop
 
 from ..encoders.conftest import (  # noqa: F401
     dataset,
@@ -13,6 +19,7 @@ from ..encoders.conftest import (  # noqa: F401
     locate,
     pictures,
 )
+from .conftest import make_data, make_model, make_settings
 from .test_end_to_end import Problem, written
 
 PROGRAM = """
@@ -109,3 +116,26 @@ def test_no_room_in_one_rank_is_one_line_with_advice(paths, repository):
     assert code == 1
     assert [line for line in said if line.startswith("error: ")] == said[-1:]
     assert "train.batch_size=2" in said[-1]
+
+
+def test_a_step_with_fewer_micro_batches_than_ranks_is_told(tmp_path, monkeypatch, caplog):
+    def stop(*_):
+        raise InputError("far enough")
+
+    monkeypatch.setattr(loop, "_fit", stop)
+    towers = SimpleNamespace(ranks=Ranks(rank=0, world=3))
+    for micro_batches in (3, 2):
+        settings = make_settings(gradient_accumulation_steps=micro_batches)
+        with pytest.raises(InputError, match="far enough"):
+            loop.train(
+                make_data(),
+                make_model(),
+                LossWeights(),
+                settings,
+                device="cpu",
+                cache=tmp_path / "cache",
+                out=tmp_path / "out",
+                towers=towers,
+            )
+        told = "3 processes share the 2 micro batches of a step" in caplog.text
+        assert told == (micro_batches == 2)

@@ -102,6 +102,12 @@ def train(
     ]
     for note in notes:
         logger.info("%s", note)
+    if ranks.world > settings.gradient_accumulation_steps:
+        logger.warning(
+            "%d processes share the %d micro batches of a step, so some of them only wait; raise "
+            "train.gradient_accumulation_steps or lower the hardware profile's processes",
+            *(ranks.world, settings.gradient_accumulation_steps),
+        )
 
     current, halvings = _settings_in_use(cache, settings)
     with _forked_random_state(device), _deterministic(settings.deterministic):
