@@ -1,6 +1,6 @@
 """The whole pipeline at COCO's size: what each stage takes, in seconds and in memory.
 
-    python benchmarks/coco_size.py --epochs 30 --cache /tmp/features
+    python benchmarks/coco_size.py --epochs 30 --cache FOLDER
 
 COCO's real labels with synthetic features (``synthetic_features.py``, level ``third``):
 123,287 × (image + 5 captions) × 768, of which 113,287 rows train and are searched, 5,000 are val

@@ -200,12 +200,13 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="mmhash-") as scratch:
         root, checkpoint = Path(scratch) / "images", Path(scratch) / "base"
         draw_pictures(root, FILES)
+        # First of all, for a process begins its peak at that of the process that starts it.
+        memory = peaks(root, workers)
         write_base_checkpoint(checkpoint)
         precision = choose_precision("auto", device)
         towers = load_checkpoint(str(checkpoint), None, device, precision=precision)
         batch = arguments.batch or extraction_batch("auto", towers)
         decoded = decoding(root, towers.pixels)
-        memory = peaks(root, workers)
         alone = towers_alone(root, towers, batch)
         plan = one_at_a_time(root, checkpoint, device)
         work: dict[str, tuple[int, Callable[[], None]]] = {

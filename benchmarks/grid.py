@@ -1,7 +1,7 @@
 """The 27-row grid at COCO's size against the plan's 472 hours.
 
-    python benchmarks/grid.py --cache /tmp/features
-    python benchmarks/grid.py --cache /tmp/features --full
+    python benchmarks/grid.py --cache FOLDER
+    python benchmarks/grid.py --cache FOLDER --full
 
 COCO's real labels with synthetic features as in ``coco_size.py``, one seed. Rows that are equal by
 construction are one experiment, and experiments that differ in the vote alone share one training

@@ -21,7 +21,10 @@ SAMPLE_S = 0.5  # seconds between two looks at the memory of worker processes
 
 
 def peak_ram_mb() -> float:
-    """Return the largest resident memory so far of this process or one of its children, in MB."""
+    """Return the largest resident memory so far of this process or one of its children, in MB.
+
+    Linux begins it at what the process that started this one had.
+    """
     largest = max(
         resource.getrusage(resource.RUSAGE_SELF).ru_maxrss,
         resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss,

@@ -124,16 +124,23 @@ def restarted(processes: int) -> bool:
 
 
 def _end_as(failures: list[tuple[int, Any]], processes: int) -> None:
-    """End like the rank that failed first; torchrun has sent SIGTERM to those behind it."""
+    """End like the rank that failed first; torchrun has sent SIGTERM to those behind it.
+
+    SIGKILL comes from elsewhere. Another signal may be what became of a rank whose peer had ended
+    with an exit code and said why.
+    """
     ends = [(rank, failure.exitcode) for rank, failure in failures]
-    killed = [(rank, code) for rank, code in ends if code < 0 and code != -signal.SIGTERM]
-    rank, code = [*killed, *ends][0]
+    killed = [end for end in ends if end[1] == -signal.SIGKILL]
+    said = [end for end in ends if end[1] > 0]
+    crashed = [end for end in ends if end[1] != -signal.SIGTERM]
+    rank, code = [*killed, *said, *crashed, *ends][0]
     if code > 0:
         sys.exit(code)
     _leave_the_bar()
+    why = " (the system does so where memory runs out)" if killed else ""
     raise InputError(
-        f"process {rank + 1} of {processes} was ended by {signal.Signals(-code).name} (the system "
-        "does so where memory runs out); what is finished is kept, so run the stage again"
+        f"process {rank + 1} of {processes} was ended by {signal.Signals(-code).name}{why}; what "
+        "is finished is kept, so run the stage again"
     )
 
 

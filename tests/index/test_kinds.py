@@ -146,6 +146,12 @@ def test_another_file_or_none_is_named(tmp_path):
         load(tmp_path / "hash.faiss")
 
 
+def test_an_index_of_another_kind_than_wanted_is_named(tmp_path):
+    save(build(random_codes(0, 300), "flat"), tmp_path / "index.faiss")
+    with pytest.raises(InputError, match="holds an index of kind flat, not ivf; run build_index"):
+        load(tmp_path / "index.faiss", kind="ivf")
+
+
 def test_what_cannot_be_indexed_is_one_clear_line():
     with pytest.raises(InputError, match=r"index\.kind is 'tree'"):
         build(random_codes(0, 9), kind="tree")

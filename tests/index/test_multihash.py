@@ -22,14 +22,15 @@ def without_limit(monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("n", "bytes_", "pieces"), [(6000, 8, 6), (6000, 2, 2), (9, 8, 8), (1, 1, 1), (70_000, 4, 2)]
+    ("n", "bytes_", "pieces"),
+    [(6000, 8, 6), (6000, 2, 2), (9, 8, 8), (1, 1, 1), (70_000, 4, 2), (322_000, 16, 7)],
 )
-def test_a_table_has_no_more_cells_than_items(n, bytes_, pieces):
+def test_a_table_has_fewer_than_two_cells_an_item(n, bytes_, pieces):
     tables = build_tables(random_codes(0, n, bytes_)).tables
     assert len(tables) == pieces
     assert [t.first for t in tables[1:]] == [t.last for t in tables[:-1]]
     assert (tables[0].first, tables[-1].last) == (0, 8 * bytes_)
-    assert all(2 ** (t.last - t.first) <= max(n, 256) for t in tables)
+    assert all(2 ** (t.last - t.first) < max(2 * n, 257) for t in tables)
 
 
 def test_a_table_lists_every_item_once_in_its_cell():
@@ -85,6 +86,12 @@ def test_with_slack_whatever_lies_within_the_sure_radius_is_found(without_limit)
         sure = farthest - len(tables.tables) * multihash.SLACK_A_PIECE
         assert np.isin(np.flatnonzero(true[q] <= sure), row[mine]).all()
         assert mine.sum() >= 3
+
+
+def test_a_query_opposite_to_a_collapsed_base_finds_it():
+    codes = np.full((20_000, 2), 255, dtype=np.uint8)
+    (owner, distance, _), left = nearest(build_tables(codes), np.zeros((1, 2), np.uint8), 20)
+    assert left.all() or (len(owner) >= 20 and (distance == 16).all())
 
 
 def test_a_query_amid_too_many_items_is_left_out():

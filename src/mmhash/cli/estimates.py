@@ -12,7 +12,7 @@ import torch
 from mmhash.losses.total import LossWeights
 from mmhash.models.config import ModelConfig
 from mmhash.training.batches import Features
-from mmhash.training.epoch import Run
+from mmhash.training.epoch import ROWS_TOGETHER, Run
 from mmhash.training.settings import TrainingData, TrainSettings, training_precision
 
 SLICE_STEPS = 60  # optimiser steps that are timed
@@ -113,14 +113,17 @@ def training_memory(
     """Return the memory of a training by component, in bytes.
 
     Weights, gradients and the two AdamW moments are float32; activations are what the backward
-    pass of one micro batch keeps; features are stored as float16 and may stay on the device.
+    pass keeps of the micro batches that are computed together; features are stored as float16 and
+    may stay on the device.
     """
+    window = settings.batch_size * settings.gradient_accumulation_steps
+    together = max(settings.batch_size, min(window, ROWS_TOGETHER))
     fused = 3 * max(model.image_dim, model.text_dim) + 2
     widths = 2 * fused + 3 * sum(model.fusion.mlp_dims) + 4 * model.hash.bits + model.num_classes
     return {
         "weights": 4.0 * parameters,
         "gradients": 4.0 * parameters,
         "AdamW moments": 8.0 * parameters,
-        "activations": 4.0 * settings.batch_size * widths,
+        "activations": 4.0 * together * widths,
         "features": 2.0 * rows * (model.image_dim + captions * model.text_dim),
     }

@@ -37,9 +37,11 @@ def _parser() -> argparse.ArgumentParser:
         "cost",
         help="seconds and peak memory of each stage's last run",
         description="Show metrics/cost/, what the last run of each stage took on this machine. "
-        "Peak RAM is that of the largest process, or of all processes of the stage together where "
-        "that is more (looked at every half second); files read through memory maps count. Peak "
-        "VRAM is what PyTorch had allocated, without its reserve and the CUDA context.",
+        "Peak RAM is that of the largest process, or of the stage's process with its workers where "
+        "that is more (looked at every half second); where several processes share a stage "
+        "(hardware.*.processes) it is the first one's, like the VRAM; files read through memory "
+        "maps count. Peak VRAM is what PyTorch had allocated, without its reserve and the CUDA "
+        "context.",
         epilog="example: mmhash cost",
     )
     ablate = commands.add_parser(

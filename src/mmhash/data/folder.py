@@ -350,7 +350,7 @@ def _copy_rows(
         header = {"descr": dtype.str, "fortran_order": False, "shape": source.shape}
         np.lib.format.write_array_header_1_0(stream, header)
         for rows in blocks:
-            block = np.take(source, rows, axis=0)  # several times as fast as source[rows]
+            block = np.take(source, rows, axis=0)  # faster than source[rows] in C order
             forget_pages(source)
             if dtype.itemsize < block.dtype.itemsize:
                 large = np.flatnonzero((np.abs(block) > np.finfo(dtype).max).any(axis=1))

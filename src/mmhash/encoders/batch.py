@@ -18,8 +18,8 @@ from mmhash.files import read_json, write_json
 
 logger = logging.getLogger("mmhash")
 
-# A CPU gains nothing from more rows: the base architecture in float32 took 10 % longer a picture
-# with 32 and with 64 rows than with 16, for its activations leave the caches.
+# A CPU gains nothing from more rows, and the activations of the base architecture leave its caches.
+# ``benchmarks/extract.py --batch`` measures it.
 CPU_BATCH = 16
 # A GPU is filled by far fewer: 256 pictures of 256 patches are products of 65,536 rows.
 LARGEST = 256

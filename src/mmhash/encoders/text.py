@@ -29,5 +29,5 @@ def token_ids(texts: Sequence[str], tokenizer: Any, length: int) -> torch.Tensor
         truncation=True,
         return_attention_mask=False,
     )
-    # The tokenizer's own way to a tensor takes half as long again as its work, and a GPU waits.
+    # The tokenizer's own way to a tensor is slow beside its work, and a GPU waits.
     return torch.from_numpy(np.array(encoded["input_ids"], dtype=np.int64))

@@ -3,8 +3,8 @@
 Packed binary codes (uint8, 8 bits a byte) are compared by Hamming distance in one of four kinds of
 index, real vectors by cosine in ``faiss.IndexFlatIP``. How a kind is parametrised follows from the
 number n of items and the code length B. What each kind reaches on 1 and 10 million codes of 64 bits
-stands in ``benchmarks/results``; the figures here justify a choice. Where nothing else is said they
-are the tie-aware recall at K = 20 on 200,000 codes derived from long-tailed labels with noise.
+stands in ``benchmarks/results`` (``benchmarks/index.py``); the figures here are what a choice was
+made by, tie-aware recall at K = 20 on 200,000 codes derived from long-tailed labels with noise.
 Uniform codes, every bit a fair coin, have no clusters to exploit.
 
 ``flat``: every pair is compared, exact; the others miss items.
@@ -14,9 +14,7 @@ nearest cells. Cells: the power of two below 4 √n, which balances comparing ce
 comparing items, with 40 items a cell at least, the fewest that FAISS calls enough to train a
 centroid. Training on 40 items a cell in 4 rounds lost .001 of recall against 64 in 10, at a third
 of the time. Probed: 1 cell in 32 and no fewer than 64 cells (1 in 32: recall .965; 1 in 16: .991).
-More items lie nearer and need a smaller share: among 10 million uniform codes 1 cell in 32 finds
-.958 at 15 times the speed of ``flat``, 1 in 64 .830 and 1 in 16 .993 at 8 times; among 1 million 1
-in 32 finds .81, and .989 where labels made the codes.
+Among more items the neighbours lie nearer, and the same share finds more of them.
 
 ``hnsw`` (``IndexBinaryHNSW``; Malkov and Yashunin 2018): a graph of near items, walked from hop to
 hop. 16 links an item, 64 candidates while building, 128 while searching (recall .991; 64: .969).
@@ -27,10 +25,9 @@ to run.
 
 ``multihash`` (:mod:`mmhash.index.multihash`): the code is cut in m = ⌈B / log₂ n⌉ pieces, each the
 key of a table; a query looks into the cells near its own, further and further until the k nearest
-are surely or very likely found. The kind for many items, with or without clusters: among 10 million
-it finds .98 of the labels' neighbours at some 50 times the speed of ``flat``, and all of the
-uniform codes' at some 13 times. Its file is that of ``flat``: the tables, 12 m bytes an item, are
-made when it is read (4 s for 10 million). A search takes one thread; FAISS's kinds take all.
+are surely or very likely found. The kind for many items, with or without clusters. Its file is that
+of ``flat``: the tables, 12 m bytes an item, are made when it is read. A search takes one thread;
+FAISS's kinds take all.
 
 Building twice gives the same bytes: random draws have fixed seeds, threads do not matter.
 """
@@ -232,9 +229,10 @@ def save(index: SearchIndex, path: Path | str) -> None:
 def load(path: Path | str, device: str = "cpu", kind: str | None = None) -> SearchIndex:
     """Read what :func:`save` wrote; raises InputError where the file is missing or damaged.
 
-    ``kind`` "multihash" makes the tables anew, since its file is that of ``flat``; the other kinds
-    are told from the file. What lies in a flat file is mapped into memory, not copied: it takes
-    memory as it is searched, which the system may take back, and processes share it.
+    ``kind`` is the kind wanted, if one is. "multihash" makes the tables anew, since its file is
+    that of ``flat``; any other must be what the file holds, or InputError is raised. What lies in a
+    flat file is mapped into memory, not copied: it takes memory as it is searched, which the system
+    may take back, and processes share it.
     """
     path = Path(path)
     try:
@@ -251,6 +249,8 @@ def load(path: Path | str, device: str = "cpu", kind: str | None = None) -> Sear
         index = read(str(path), faiss.IO_FLAG_MMAP_IFC if found == "flat" else 0)
     except (RuntimeError, MemoryError):
         raise InputError(f"{path}: damaged FAISS index; run build_index again") from None
-    if magic == VECTOR_MAGIC:
-        return _place(index, "cosine", found, device)
-    return _place(index, "hamming", kind if found == "flat" and kind else found, device)
+    metric: Metric = "cosine" if magic == VECTOR_MAGIC else "hamming"
+    hashed = found == "flat" and metric == "hamming" and kind == "multihash"
+    if kind not in (None, found) and not hashed:
+        raise InputError(f"{path}: holds an index of kind {found}, not {kind}; run build_index")
+    return _place(index, metric, "multihash" if hashed else found, device)

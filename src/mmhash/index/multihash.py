@@ -11,14 +11,10 @@ A query whose cells hold more than a share of all items is left to the flat sear
 then, and exact; so are the queries of a collapsed index, in which one cell holds everything.
 
 A table is the items' codes and rows in the order of their pieces, with the place where each cell
-begins: 12 bytes an item of 64 bits, and 4 a cell, of which there are no more than items. FAISS's
-``IndexBinaryMultiHash`` keeps hash maps instead and a set of the rows seen. Among 10 million
-uniform codes of 64 bits it took 26 ms a query for a recall of .989 (3 pieces, 3 flips) and 2.3 ms
-for .530 (2 flips), where ``flat`` took 15 ms and this takes 1.2 ms for 1.000. On codes derived from
-labels: 20 ms for .960, ``flat`` 21 ms, this 0.4 ms for .981.
-
-The slack, on the same codes: 2/3 of a bit a piece finds .997 of the labels' neighbours in 1.2 times
-the time and is 2.4 times slower on uniform codes; 4/3 finds .938 and .984.
+begins: 12 bytes an item of 64 bits, and 4 a cell, of which there are fewer than two an item (256
+at least). FAISS's ``IndexBinaryMultiHash`` keeps hash maps instead and a set of the rows seen,
+which among millions of items takes longer than comparing all of them. What this takes stands in
+``benchmarks/results`` (``benchmarks/index.py``).
 """
 
 from dataclasses import dataclass
@@ -70,7 +66,7 @@ class MultiHash:
 def build_tables(codes: np.ndarray) -> MultiHash:
     """Index packed codes (n, B / 8) uint8; n < 2^32.
 
-    Pieces: as few as keep a table from having more cells than items, of 8 bits at least.
+    Pieces: as few as keep a table from having twice as many cells as items, of 8 bits at least.
     """
     n, bits = len(codes), codes.shape[1] * 8
     if n >= 1 << 32:
@@ -140,7 +136,9 @@ def nearest(hashed: MultiHash, queries: np.ndarray, k: int) -> tuple[Entries, np
         met, kth = _distinct(hashed, [met, *new], len(queries), k)
         limit = np.minimum(limit, kth)
         sure = len(hashed.tables) * (count + 1) - 1
-        live = live[kth[live] > sure + SLACK_A_PIECE * len(hashed.tables)]
+        # B + 1 stands for fewer than k met: such a query goes on, whatever the slack allows
+        enough = min(sure + SLACK_A_PIECE * len(hashed.tables), hashed.bits)
+        live = live[kth[live] > enough]
     kept = ~left[met[0]]
     return (met[0][kept], met[1][kept], met[2][kept]), left
 

@@ -120,9 +120,13 @@ class Run:
             fused=True,
         )
         self.scaler = torch.amp.GradScaler(device.type, enabled=precision.scale_gradients)
+        # A rank without a micro batch never scales a loss, and could not unscale its gradients.
+        self.scaler.scale(torch.zeros((), device=device))
         self.windows = windows(len(rows), settings.batch_size, settings.gradient_accumulation_steps)
-        # Towers fill the memory with one micro batch; stored vectors are small.
-        self.rows_together = 0 if towers else ROWS_TOGETHER
+        # Towers fill the memory with one micro batch; stored vectors are small. Where a micro batch
+        # may be halved, its size alone decides what is in memory at once.
+        alone = towers is not None or settings.on_oom == "halve"
+        self.rows_together = 0 if alone else ROWS_TOGETHER
         self.steps_per_epoch = len(self.windows)
         self.val_rows = self.store.index(data.val_rows)
         self.val_captions = self.store.index(data.features.caption_offset[data.val_rows])
