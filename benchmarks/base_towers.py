@@ -6,6 +6,7 @@ its 1,024 tokens make the embedding table smaller than the published one, which 
 """
 
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ import numpy as np
 import pyarrow as pa
 import torch
 from PIL import Image
-from transformers import SiglipConfig, SiglipModel
+from transformers import PreTrainedTokenizerFast, SiglipConfig, SiglipModel
 from transformers.models.siglip.image_processing_pil_siglip import SiglipImageProcessorPil
 
 from mmhash.seeding import numpy_stream
@@ -44,6 +45,27 @@ def write_base_checkpoint(folder: Path, layers: int = 12) -> None:
     )
     for name in ("tokenizer.json", "tokenizer_config.json"):
         shutil.copy(TINY / name, folder / name)
+
+
+def plain_inputs(
+    checkpoint: Path,
+) -> Callable[[Path, list[str]], tuple[torch.Tensor, torch.Tensor]]:
+    """Return the plan's way to pixels (1, 3, S, S) and ids (n, 64): Hugging Face, one picture."""
+    processor = SiglipImageProcessorPil.from_pretrained(checkpoint)
+    tokenizer = PreTrainedTokenizerFast.from_pretrained(checkpoint)
+
+    def inputs(path: Path, captions: list[str]) -> tuple[torch.Tensor, torch.Tensor]:
+        pixels = processor(str(path), return_tensors="pt")["pixel_values"]
+        ids = tokenizer(
+            [caption.lower() for caption in captions],
+            padding="max_length",
+            max_length=64,
+            truncation=True,
+            return_tensors="pt",
+        )["input_ids"]
+        return pixels, ids
+
+    return inputs
 
 
 def draw_pictures(folder: Path, count: int) -> None:

@@ -11,7 +11,6 @@ Prints one table and writes it to ``benchmarks/results/``.
 """
 
 import argparse
-import os
 import subprocess
 import sys
 import tempfile
@@ -21,27 +20,24 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "src"))
 
-from machine import machine_name
+from machine import HERE, clone_environment, cloned, machine_name
 from ruamel.yaml import YAML
-from synthetic_features import LABELS, folder
+from synthetic_features import LABELS, folder, require_labels
 
 from mmhash.cost import read_costs
 from mmhash.files import read_json, write_json
 
-HERE = Path(__file__).resolve().parents[1]
 LEVEL, WIDTH = "third", 768
 RAM_GOALS = {"extract_features": 4.0, "train": 6.0}  # GB
 HEADS = ("knn", "classifier", "hybrid")
 
 
-def run(features: Path, epochs: int, clone: Path, last: str = "plot") -> dict[str, Any]:
-    """Run the pipeline up to stage ``last`` on ``features`` in a fresh ``clone``.
+def run(features: Path, epochs: int, scratch: Path, last: str = "plot") -> dict[str, Any]:
+    """Run the pipeline up to stage ``last`` on ``features`` in a fresh clone below ``scratch``.
 
     Returns figures by stage and in all.
     """
-    environment = {k: v for k, v in os.environ.items() if not k.startswith("DVC_")}
-    environment["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{environment['PATH']}"
-    subprocess.run(["git", "clone", "-q", str(HERE), str(clone)], check=True)
+    clone = cloned(scratch)
     overrides = {
         "run.dataset": "features",
         "datasets.features.root": features.resolve(),
@@ -50,7 +46,7 @@ def run(features: Path, epochs: int, clone: Path, last: str = "plot") -> dict[st
     settings = [part for key, value in overrides.items() for part in ("-S", f"{key}={value}")]
     command = ["dvc", "exp", "run", "-n", "coco-size", *settings, last]
     start = time.perf_counter()
-    subprocess.run(command, cwd=clone, env=environment, check=True)
+    subprocess.run(command, cwd=clone, env=clone_environment(), check=True)
     seconds = time.perf_counter() - start
     found, order = read_costs(clone / "metrics/cost"), stage_names(clone)
     costs = {name: found[name] for name in order if name in found}
@@ -90,12 +86,11 @@ def main() -> None:
     parser.add_argument("--cache", type=Path, help="folder that keeps the drawn features (1.2 GB)")
     parser.add_argument("--labels", type=Path, default=LABELS, help="labels.npz")
     arguments = parser.parse_args()
-    if not arguments.labels.is_file():
-        sys.exit(f"error: {arguments.labels}: no such file; name labels.npz with --labels")
+    require_labels(arguments.labels)
     with tempfile.TemporaryDirectory(prefix="mmhash-coco-size-") as scratch:
         cache = arguments.cache or Path(scratch)
         folder(LEVEL, WIDTH, cache, arguments.labels)
-        found = run(cache / f"{LEVEL}-{WIDTH}", arguments.epochs, Path(scratch) / "mmhash")
+        found = run(cache / f"{LEVEL}-{WIDTH}", arguments.epochs, Path(scratch))
     print(table(found))
     heads = ", ".join(f"{head} {value:.4f}" for head, value in found["test_mAP"].items())
     print(f"\ntest mAP after {found['epochs']} epochs: {heads}")

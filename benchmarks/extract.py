@@ -36,11 +36,10 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "src"))
 
 import numpy as np
 import torch
-from base_towers import TINY, draw_pictures, image_table, write_base_checkpoint
+from base_towers import TINY, draw_pictures, image_table, plain_inputs, write_base_checkpoint
 from machine import machine_name
 from PIL import Image
-from transformers import PreTrainedTokenizerFast, SiglipModel
-from transformers.models.siglip.image_processing_pil_siglip import SiglipImageProcessorPil
+from transformers import SiglipModel
 from transformers.utils import logging as transformers_logging
 
 from mmhash.cost import peak_ram_mb
@@ -101,20 +100,12 @@ def towers_alone(root: Path, towers: Towers, batch: int) -> Callable[[int], None
 def one_at_a_time(root: Path, checkpoint: Path, device: torch.device) -> Callable[[int], None]:
     """Return reference (b): so many pictures with their captions, one after the other."""
     model = SiglipModel.from_pretrained(checkpoint).eval().to(device)
-    processor = SiglipImageProcessorPil.from_pretrained(checkpoint)
-    tokenizer = PreTrainedTokenizerFast.from_pretrained(checkpoint)
+    inputs = plain_inputs(checkpoint)
 
     def run(count: int) -> None:
         for row in image_table(count, FILES).to_pylist():
-            picture = Image.open(locate(root, row["folder"], row["file_name"]))
-            pixels = processor(picture, return_tensors="pt")["pixel_values"]
-            ids = tokenizer(
-                [text.lower() for text in row["captions"]],
-                padding="max_length",
-                max_length=64,
-                truncation=True,
-                return_tensors="pt",
-            )["input_ids"]
+            path = locate(root, row["folder"], row["file_name"])
+            pixels, ids = inputs(path, row["captions"])
             with torch.no_grad():
                 out = model(pixel_values=pixels.to(device), input_ids=ids.to(device))
             out.image_embeds.cpu(), out.text_embeds.cpu()

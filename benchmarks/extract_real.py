@@ -24,9 +24,9 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "src"))
 import numpy as np
 import pyarrow as pa
 import torch
-from base_towers import write_base_checkpoint
+from base_towers import plain_inputs, write_base_checkpoint
 from machine import machine_name
-from transformers import PreTrainedTokenizerFast, SiglipModel
+from transformers import SiglipModel
 from transformers.models.siglip.image_processing_pil_siglip import SiglipImageProcessorPil
 from transformers.utils import logging as transformers_logging
 
@@ -68,18 +68,10 @@ def pixel_difference(images: pa.Table, root: Path, checkpoint: Path) -> float:
 def plain(images: pa.Table, root: Path, checkpoint: Path) -> Arrays:
     """Return the features the plain way."""
     model = SiglipModel.from_pretrained(checkpoint).eval()
-    processor = SiglipImageProcessorPil.from_pretrained(checkpoint)
-    tokenizer = PreTrainedTokenizerFast.from_pretrained(checkpoint)
+    inputs = plain_inputs(checkpoint)
     image, text = [], []
     for path, captions in zip(_paths(images, root), images["captions"].to_pylist(), strict=True):
-        pixels = processor(str(path), return_tensors="pt")["pixel_values"]
-        ids = tokenizer(
-            [caption.lower() for caption in captions],
-            padding="max_length",
-            max_length=64,
-            truncation=True,
-            return_tensors="pt",
-        )["input_ids"]
+        pixels, ids = inputs(path, captions)
         with torch.no_grad():
             image.append(model.get_image_features(pixel_values=pixels).pooler_output.numpy())
             text.append(model.get_text_features(input_ids=ids).pooler_output.numpy())

@@ -16,7 +16,6 @@ this checkout (what is committed), one experiment after another. Prints one tabl
 """
 
 import argparse
-import os
 import subprocess
 import sys
 import tempfile
@@ -29,10 +28,10 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "src"))
 
-from coco_size import HERE, LEVEL, WIDTH, run
-from machine import machine_name
+from coco_size import LEVEL, WIDTH, run
+from machine import HERE, clone_environment, cloned, machine_name
 from ruamel.yaml import YAML
-from synthetic_features import LABELS, folder, open_folder
+from synthetic_features import LABELS, folder, open_folder, require_labels
 from training_runs import PARAMS, train_tagger, with_overrides
 
 from mmhash.ablations import studies
@@ -91,7 +90,7 @@ def extrapolated(features: Path, scratch: Path) -> dict[str, Any]:
     with ProcessPoolExecutor(AT_ONCE, get_context("spawn")) as pool:
         taken = pool.map(partial(epoch_seconds, features), kinds.values())
         seconds = dict(zip(kinds, taken, strict=True))
-    one = run(features, 1, scratch / "mmhash", EVALUATION[-1])
+    one = run(features, 1, scratch, EVALUATION[-1])
     after = sum(one["stages"][stage]["seconds"] for stage in EVALUATION) + one["dvc_seconds"]
     epochs = load_params(PARAMS).train.num_epochs
     training = epochs * sum(seconds[str(shape(overrides))] for overrides in distinct) / AT_ONCE
@@ -118,10 +117,8 @@ def extrapolated(features: Path, scratch: Path) -> dict[str, Any]:
 
 def complete(features: Path, scratch: Path) -> dict[str, Any]:
     """Run the whole grid through ``mmhash ablate``; return how long it took."""
-    clone = scratch / "mmhash"
-    subprocess.run(["git", "clone", "-q", str(HERE), str(clone)], check=True)
-    environment = {k: v for k, v in os.environ.items() if not k.startswith("DVC_")}
-    environment |= {"PYTHONPATH": str(clone / "src")}
+    clone = cloned(scratch)
+    environment = clone_environment() | {"PYTHONPATH": str(clone / "src")}
     command = [sys.executable, "-c", "from mmhash.cli.main import main; main()"]
     command += ["ablate", "grid", "--dataset", "features", "--seeds", "1"]
     command += ["-S", f"datasets.features.root={features.resolve()}"]
@@ -163,8 +160,7 @@ def main() -> None:
     parser.add_argument("--cache", type=Path, help="folder that keeps the drawn features (1.2 GB)")
     parser.add_argument("--labels", type=Path, default=LABELS, help="labels.npz")
     arguments = parser.parse_args()
-    if not arguments.labels.is_file():
-        sys.exit(f"error: {arguments.labels}: no such file; name labels.npz with --labels")
+    require_labels(arguments.labels)
     with tempfile.TemporaryDirectory(prefix="mmhash-grid-") as scratch:
         cache = arguments.cache or Path(scratch)
         folder(LEVEL, WIDTH, cache, arguments.labels)

@@ -32,13 +32,12 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "src"))
 
 import numpy as np
-from machine import machine_name
+from machine import HERE, clone_environment, cloned, machine_name
 from ruamel.yaml import YAML
 
 from mmhash.files import read_json, sha256_file, write_json
 from mmhash.seeding import numpy_stream
 
-HERE = Path(__file__).resolve().parents[1]
 SHARE = {"fetch_data": 0.2, "extract_features": 0.4, "train": 0.4}
 UNIT = {"fetch_data": "archive", "extract_features": "shard", "train": "epoch"}
 INVENTED = "data/invented"
@@ -85,11 +84,7 @@ def digests(root: Path, outs: list[str]) -> dict[str, str]:
     return found
 
 
-def environment() -> dict[str, str]:
-    """Return the environment of the stages."""
-    kept = {k: v for k, v in os.environ.items() if not k.startswith("DVC_")}
-    path = f"{Path(sys.executable).parent}{os.pathsep}{kept['PATH']}"
-    return kept | {"PATH": path, "no_proxy": "127.0.0.1"}
+ENVIRONMENT = clone_environment() | {"no_proxy": "127.0.0.1"}
 
 
 def attempt(root: Path, stage: str, limit: float | None) -> tuple[bool, str]:
@@ -97,7 +92,7 @@ def attempt(root: Path, stage: str, limit: float | None) -> tuple[bool, str]:
     process = subprocess.Popen(
         [sys.executable, f"stages/{stage}.py"],
         cwd=root,
-        env=environment(),
+        env=ENVIRONMENT,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
@@ -297,9 +292,8 @@ def main() -> None:
     arguments = parser.parse_args()
     found: dict[str, Outcome] = {}
     with tempfile.TemporaryDirectory(prefix="mmhash-kills-") as folder:
-        root = Path(folder) / "mmhash"
-        subprocess.run(["git", "clone", "-q", str(HERE), str(root)], check=True)
-        subprocess.run(["dvc", "repro", "-q", "train"], cwd=root, env=environment(), check=True)
+        root = cloned(Path(folder))
+        subprocess.run(["dvc", "repro", "-q", "train"], cwd=root, env=ENVIRONMENT, check=True)
         for stage in reversed(STAGES):
             if stage.name == "fetch_data":
                 prepare_download(root, SlowServer(Path(folder)))

@@ -7,7 +7,6 @@ present environment, and again. Prints one table and writes it to ``benchmarks/r
 The reference of the ratios is the goal: 180 s for the first run, 1 s for the second, 2 GB.
 """
 
-import os
 import resource
 import subprocess
 import sys
@@ -17,7 +16,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "src"))
 
-from machine import machine_name
+from machine import clone_environment, cloned, machine_name
 
 from mmhash.cost import read_costs
 from mmhash.files import write_json
@@ -27,16 +26,12 @@ GOALS = {"fresh clone": 180.0, "nothing to do": 1.0}
 
 def main() -> None:
     """Clone, run twice, print and write."""
-    here = Path(__file__).resolve().parents[1]
-    environment = {k: v for k, v in os.environ.items() if not k.startswith("DVC_")}
-    environment["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{environment['PATH']}"
     rows = {}
     with tempfile.TemporaryDirectory(prefix="mmhash-repro-") as folder:
-        clone = Path(folder) / "mmhash"
-        subprocess.run(["git", "clone", "-q", str(here), str(clone)], check=True)
+        clone = cloned(Path(folder))
         for name in GOALS:
             start = time.perf_counter()
-            subprocess.run(["dvc", "repro", "-q"], cwd=clone, env=environment, check=True)
+            subprocess.run(["dvc", "repro", "-q"], cwd=clone, env=clone_environment(), check=True)
             rows[name] = round(time.perf_counter() - start, 2)
         stages = read_costs(clone / "metrics/cost")
     peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1e6

@@ -67,6 +67,12 @@ class World:
 LEVELS = {"first": 0.6, "middle": 1.5, "second": 2.3, "third": 3.0}  # σ, the length of the noise
 
 
+def require_labels(path: Path) -> None:
+    """End the program in one line where there is no such file."""
+    if not path.is_file():
+        sys.exit(f"error: {path}: no such file; name labels.npz with --labels")
+
+
 def read_labels(path: Path = LABELS) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Return labels (N, 80) uint8, split (N,) uint8 and image ids (N,) int64, by image id."""
     with np.load(path, allow_pickle=False) as stored:
@@ -249,8 +255,7 @@ def main() -> None:
     parser.add_argument("--labels", type=Path, default=LABELS, help="labels.npz")
     parser.add_argument("--compare", action="store_true", help="train, compare with the trials")
     arguments = parser.parse_args()
-    if not arguments.labels.is_file():
-        sys.exit(f"error: {arguments.labels}: no such file; name labels.npz with --labels")
+    require_labels(arguments.labels)
     if arguments.compare:
         with tempfile.TemporaryDirectory(prefix="mmhash-synthetic-") as scratch:
             rows = compare(arguments.labels, Path(scratch))
