@@ -10,6 +10,7 @@ PACKAGE = Path(__file__).resolve().parents[1] / "src" / "mmhash"
 FLOORS = [
     ["errors"],
     ["files", "seeding", "progress", "ranks"],
+    ["method_params"],
     ["cost", "params", "tracking"],
     ["data"],
     ["encoders"],

@@ -7,11 +7,12 @@ that a new key does not re-run the world; what a value does stands in the module
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, PlainValidator, ValidationError, model_validator
+from pydantic import Field, PlainValidator, ValidationError, model_validator
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
 from mmhash.errors import InputError
+from mmhash.method_params import Agch, Block, Shallow, Ucmfh
 
 Positive = Annotated[int, Field(ge=1)]
 Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
@@ -28,12 +29,6 @@ def _positive_or_auto(value: Any) -> Any:
 
 # Of one piece: the branches of a union would each complain, under keys that nobody has written.
 PositiveOrAuto = Annotated[int | Literal["auto"], PlainValidator(_positive_or_auto)]
-
-
-class Block(BaseModel):
-    """A block of ``params.yaml``: unknown keys and wrong types are errors, values do not change."""
-
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
 
 
 class Run(Block):
@@ -138,7 +133,7 @@ class Encoder(Block):
 class Model(Block):
     """Which method."""
 
-    name: Literal["full", "direction_only", "mlp", "zeroshot"]
+    name: Literal["full", "direction_only", "mlp", "zeroshot", "agch", "ucmfh", "shallow"]
     inputs: Literal["both", "image", "caption"]
 
 
@@ -296,6 +291,9 @@ class Params(Block):
     align: Align
     loss: Loss
     train: Train
+    agch: Agch
+    ucmfh: Ucmfh
+    shallow: Shallow
     index: Index
     knn: Knn
     evaluate: Evaluate
