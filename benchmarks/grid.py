@@ -34,7 +34,7 @@ from ruamel.yaml import YAML
 from synthetic_features import LABELS, folder, open_folder, require_labels
 from training_runs import PARAMS, train_tagger, with_overrides
 
-from mmhash.ablations import studies
+from mmhash.ablations.catalogue import studies
 from mmhash.experiments.plan import canonical, row_overrides
 from mmhash.files import write_json
 from mmhash.params import load_params

@@ -5,7 +5,7 @@ Run it after ``dvc repro`` with ``run.dataset: sample``; it reads ``features/`` 
     python benchmarks/sample_methods.py
 
 Trains the MLP baseline and the main method at 32, 64 and 128 bits, with the plan as written
-(``mmhash.ablations.PLAN_AS_WRITTEN``; 200 epochs) and with the defaults of params.yaml (30 epochs
+(``mmhash.ablations.main_method.PLAN_AS_WRITTEN``; 200 epochs) and with the defaults of params.yaml (30 epochs
 at most), and prints one table. Runs that stand in the results with the same parameters and
 features are kept; ``--again`` repeats them. It writes ``benchmarks/results/sample_methods.json``
 and puts the table between the marks in README.md.
@@ -27,7 +27,7 @@ import numpy as np
 import torch
 from training_runs import train_tagger, with_overrides
 
-from mmhash.ablations import PLAN_AS_WRITTEN
+from mmhash.ablations.main_method import PLAN_AS_WRITTEN
 from mmhash.codes import binarise, pack
 from mmhash.encoders.prototypes import cosine_scores
 from mmhash.evaluation import score_split

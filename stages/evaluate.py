@@ -6,6 +6,7 @@ from pathlib import Path
 import _checkout  # noqa: F401
 import numpy as np
 
+from mmhash.across import evaluate_across
 from mmhash.cost import measured
 from mmhash.encoders.device import choose_device
 from mmhash.errors import exit_code
@@ -60,6 +61,10 @@ def main() -> None:
                 write_npy(folder / "soft.npy", scored.soft.astype(np.float16))
             write_table(folder / "neighbours.parquet", scored.neighbours)
             write_table(folder / "tags.parquet", tags[split])
+        always = params.evaluate.across == "always"
+        figures["across"], curves = evaluate_across(tagger, dataset, hash_scale, device, always)
+        for split, curve in curves.items():
+            write_table(OUT / split / "across_by_distance.parquet", curve)
         write_json(OUT / "thresholds.json", thresholds)
         write_json("metrics/eval.json", figures)
         test = splits["test"]

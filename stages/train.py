@@ -21,10 +21,13 @@ from mmhash.experiment import (
 )
 from mmhash.features import load_features
 from mmhash.files import cache_dir, write_json
+from mmhash.models.config import ModelConfig
+from mmhash.models.cross_modal import CrossModalConfig
 from mmhash.params import Params, load_params
 from mmhash.ranks import ALONE, Ranks, joined, restarted
 from mmhash.tracking import dvclive_log, trackers
 from mmhash.training.checkpoint import training_key, write_untrained
+from mmhash.training.closed_form import fit_closed_form
 from mmhash.training.loop import train
 from mmhash.training.settings import TrainingData
 
@@ -46,17 +49,19 @@ def fit(
     model = model_config(
         params, vectors.image.shape[1], vectors.text.shape[1], len(dataset.categories)
     )
-    if model.name == "zeroshot":
-        write_untrained(Path("model"), model, tuple(dataset.categories))
+    categories = tuple(dataset.categories)
+    if isinstance(model, ModelConfig) and model.name == "zeroshot":
+        write_untrained(Path("model"), model, categories)
         return {"notes": ["model.name is zeroshot: no training"]}
-    weights, settings = loss_weights(params), train_settings(params)
+    data = TrainingData(vectors, dataset.training_rows(), dataset.rows("val"), categories)
+    if isinstance(model, CrossModalConfig) and model.name == "shallow":
+        return fit_closed_form(data, model, params.train.seed, Path("model"))
+    weights, settings = loss_weights(params), train_settings(params, model)
     towers = learning_towers(params, dataset, device, ranks)
     checksums = training_inputs(INPUTS, towers)
     key = training_key(model, weights, settings, checksums, device)
     summary = train(
-        TrainingData(
-            vectors, dataset.training_rows(), dataset.rows("val"), tuple(dataset.categories)
-        ),
+        data,
         model,
         weights,
         settings,

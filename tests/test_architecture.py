@@ -24,7 +24,7 @@ FLOORS = [
     ["training"],
     ["features", "experiment", "unfreezing"],
     ["heads"],
-    ["evaluation", "ablations"],
+    ["evaluation", "across", "ablations"],
     ["experiments"],
     ["comparison"],
     ["plots"],

@@ -16,6 +16,8 @@ from mmhash.models.config import (
     HashConfig,
     ModelConfig,
 )
+from mmhash.models.cross_modal import CrossModalConfig
+from mmhash.models.hashers import HASHERS, method_settings
 from mmhash.models.weights import tuned_towers
 from mmhash.params import Params
 from mmhash.ranks import ALONE, Ranks
@@ -23,8 +25,23 @@ from mmhash.training.end_to_end import EndToEnd
 from mmhash.training.settings import TrainSettings
 
 
-def model_config(params: Params, image_dim: int, text_dim: int, num_classes: int) -> ModelConfig:
+def model_config(
+    params: Params, image_dim: int, text_dim: int, num_classes: int
+) -> ModelConfig | CrossModalConfig:
     """Return the architecture for features of these widths."""
+    if params.model.name in HASHERS:
+        block = getattr(params, params.model.name).model_dump()
+        return CrossModalConfig(
+            name=params.model.name,
+            image_dim=image_dim,
+            text_dim=text_dim,
+            bits=params.hash.bits,
+            settings=method_settings(params.model.name, block, params.run.dataset),
+            num_classes=num_classes,
+            schedule=params.hash.schedule,
+            scale_min=params.hash.scale_min,
+            scale_max=params.hash.scale_max,
+        )
     return ModelConfig(
         name=params.model.name,
         inputs=params.model.inputs,
@@ -44,9 +61,25 @@ def loss_weights(params: Params) -> LossWeights:
     return LossWeights(**values.pop("hash_reg"), **values)
 
 
-def train_settings(params: Params) -> TrainSettings:
-    """Return the ``train`` block."""
-    return TrainSettings(**params.train.model_dump())
+def train_settings(
+    params: Params, model: ModelConfig | CrossModalConfig | None = None
+) -> TrainSettings:
+    """Return the ``train`` block; a cross-modal method's own block goes before it.
+
+    Such a method trains in float32, one batch an optimiser step, all its epochs.
+    """
+    settings = TrainSettings(**params.train.model_dump())
+    if not isinstance(model, CrossModalConfig):
+        return settings
+    epochs = model.settings["num_epochs"]
+    return replace(
+        settings,
+        batch_size=model.settings["batch_size"],
+        gradient_accumulation_steps=1,
+        num_epochs=epochs,
+        early_stopping_patience=epochs,
+        amp=False,
+    )
 
 
 def run_name(params: Params) -> str:
@@ -57,11 +90,11 @@ def run_name(params: Params) -> str:
     and any other has another.
     """
     name = params.model.name
-    hashed = params.hash.enabled and name in ("full", "direction_only")
+    hashed = params.hash.enabled and name not in ("mlp", "zeroshot")
     model = f"{name}-{params.hash.bits}bit" if hashed else name
     decisive = params.model_dump(
         include={"split", "features", "encoder", "model", "fusion", "hash", "classifier", "align"}
-        | {"loss", "train"}
+        | {"loss", "train", "agch", "ucmfh", "shallow"}
     )
     key = digest(params.run.dataset, params.dataset.model_dump(), decisive)[:8]
     return f"{os.environ.get('DVC_EXP_NAME') or f'{params.run.dataset}-{model}'}-{key}"

@@ -259,6 +259,7 @@ class Evaluate(Block):
     thresholds: Literal["global", "per_class"]
     bootstrap_samples: Annotated[int, Field(ge=100)]
     bootstrap_seed: Seed
+    across: Literal["auto", "always"]
 
 
 class Tracking(Block):

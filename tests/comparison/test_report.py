@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from mmhash.ablations import Row, Study
+from mmhash.ablations.study import Row, Study
 from mmhash.comparison.report import (
     Origin,
     comparison_markdown,

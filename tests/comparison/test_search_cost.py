@@ -4,7 +4,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from mmhash.ablations import Row, Study
+from mmhash.ablations.study import Row, Study
 from mmhash.codes import binarise, pack
 from mmhash.comparison.report import Origin
 from mmhash.comparison.search_cost import FIGURES, cost_markdown, cost_table

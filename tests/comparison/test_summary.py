@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from sklearn.metrics import average_precision_score
 
-from mmhash.ablations import Row, Study
+from mmhash.ablations.study import Row, Study
 from mmhash.comparison.summary import (
     Line,
     Scores,

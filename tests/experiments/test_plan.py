@@ -6,7 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from ruamel.yaml import YAML
 
-from mmhash.ablations import Row, Study, studies
+from mmhash.ablations.catalogue import studies
+from mmhash.ablations.study import Row, Study
 from mmhash.errors import InputError
 from mmhash.experiments.plan import (
     Namer,

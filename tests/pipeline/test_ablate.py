@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from mmhash.ablations import Row, Study
+from mmhash.ablations.study import Row, Study
 from mmhash.cli import ablate
 from mmhash.cli.main import main
 

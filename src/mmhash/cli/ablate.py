@@ -11,7 +11,8 @@ from typing import Any
 
 from ruamel.yaml import YAML
 
-from mmhash.ablations import Row, Study, check, studies
+from mmhash.ablations.catalogue import check, studies
+from mmhash.ablations.study import Row, Study
 from mmhash.errors import InputError
 from mmhash.experiments.plan import (
     DATASET,

@@ -73,7 +73,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _study(text: str) -> str:
-    from mmhash.ablations import studies
+    from mmhash.ablations.catalogue import studies
 
     known = [*studies(""), "all"]
     if text not in known:

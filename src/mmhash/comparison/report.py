@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from mmhash.ablations import Study
+from mmhash.ablations.study import Study
 from mmhash.comparison.summary import Cell, Line
 from mmhash.experiments.plan import override_argument
 from mmhash.heads import HEADS

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from mmhash.ablations import Study
+from mmhash.ablations.study import Study
 from mmhash.codes import binarise, pack
 from mmhash.comparison.report import Origin, markdown_table
 from mmhash.experiments.records import TARGET, Record

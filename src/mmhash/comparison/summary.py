@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from mmhash.ablations import Row, Study
+from mmhash.ablations.study import Row, Study
 from mmhash.errors import InputError
 from mmhash.experiments.records import TARGET, Record
 from mmhash.files import read_npy
@@ -23,6 +23,8 @@ from mmhash.metrics.ranking import average_precision
 from mmhash.seeding import numpy_stream
 
 METRICS = "metrics/eval.json"
+# Retrieval tasks, and what a table calls them.
+ACROSS = {"image_to_text": "I→T", "text_to_image": "T→I", "fused_to_fused": "pair→pair"}
 
 
 @dataclass(frozen=True)
@@ -113,8 +115,14 @@ def label(key: str) -> str:
 
     >>> [label(key) for key in ("val.knn.mAP", "test.{head}.P@5", "codes.entropy")]
     ['val mAP, KNN', 'P@5', 'entropy']
+    >>> label("across.test.image_to_text.mAP@50")
+    'I→T mAP@50'
     """
     where, *head, name = key.split(".")
+    if head and head[-1] in ACROSS:
+        return f"{ACROSS[head[-1]]} {name}"
+    if where == "across":
+        return name
     if not head or head == ["{head}"]:
         return name
     split = "" if where == "test" else f"{where} "

@@ -10,7 +10,7 @@ from typing import Any
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
-from mmhash.ablations import ALPHA, Overrides, Row, Study
+from mmhash.ablations.study import ALPHA, Overrides, Row, Study
 from mmhash.errors import InputError
 from mmhash.files import digest
 from mmhash.params import parse_params

@@ -7,13 +7,15 @@ import torch
 from torch import Tensor, nn
 
 from mmhash.errors import InputError
+from mmhash.models.config import Schedule
 
 
 @dataclass(frozen=True)
 class CrossModalConfig:
     """All that determines the shape of a cross-modal hasher, and how it learns.
 
-    ``settings`` is the method's block of ``params.yaml`` with every empty value filled in.
+    ``settings`` is the method's block of ``params.yaml`` with every empty value filled in; the
+    schedule is that of the scale β of tanh(β u), as in the main method's hash layer.
     """
 
     name: str
@@ -21,6 +23,10 @@ class CrossModalConfig:
     text_dim: int
     bits: int
     settings: dict[str, Any] = field(default_factory=dict)
+    num_classes: int = 1
+    schedule: Schedule = "constant"
+    scale_min: float = 1.0
+    scale_max: float = 1.0
 
     def __post_init__(self) -> None:
         if min(self.image_dim, self.text_dim) < 1:

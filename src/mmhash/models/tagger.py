@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from mmhash.errors import InputError
 from mmhash.models.config import ModelConfig
+from mmhash.models.cross_modal import PairCodes
 from mmhash.models.decomposition import decompose
 from mmhash.models.fusion import Fusion, product_width
 from mmhash.models.hash_layer import HashLayer
@@ -83,23 +84,67 @@ class Tagger(nn.Module):
         ``dropout`` may be given: see :class:`mmhash.models.hash_layer.HashLayer` and
         :class:`mmhash.models.fusion.Fusion`.
         """
+        directions, magnitudes = self._decomposed(image, text)
+        return self._tagged((image, text), directions, magnitudes, hash_scale, micros, dropout)
+
+    @property
+    def shares_space(self) -> bool:
+        """Whether image and text directions lie in one space, so that one can stand for the other.
+
+        ``concat`` takes whole vectors: there the vectors themselves must have one width.
+        """
+        same = self.config.image_dim == self.config.text_dim
+        if self.config.inputs != "both":
+            return False
+        return same or (self.align_image is not None and self.fusion.kind != "concat")
+
+    def sides(self, image: Tensor, text: Tensor, hash_scale: float) -> PairCodes:
+        """Return the codes of n pairs by side, soft (n, bits) or, without hash, z.
+
+        The code of an image alone is that of a pair in which the image's direction and magnitude
+        stand for the text's, and the other way round: the alignment term brings the two directions
+        of a pair together. Needs ``shares_space``.
+        """
+        directions, magnitudes = self._decomposed(image, text)
+        vectors = (image, text)
+        codes = []
+        for left, right in ((0, 0), (1, 1), (0, 1)):
+            output = self._tagged(
+                (vectors[left], vectors[right]),
+                (directions[left], directions[right]),
+                (magnitudes[left], magnitudes[right]),
+                hash_scale,
+            )
+            codes.append(output.z if output.h is None else output.h)
+        return PairCodes(*codes)
+
+    def _decomposed(
+        self, image: Tensor, text: Tensor
+    ) -> tuple[tuple[Tensor, Tensor], tuple[Tensor, Tensor]]:
+        """Return the directions, after ``align.projection``, and the log magnitudes."""
         direction_image, magnitude_image = decompose(image)
         direction_text, magnitude_text = decompose(text)
         if self.align_image is not None and self.align_text is not None:
             direction_image = _unit(self.align_image(direction_image))
             direction_text = _unit(self.align_text(direction_text))
-        z = self.fusion(
-            (image, text),
-            (direction_image, direction_text),
-            (magnitude_image, magnitude_text),
-            dropout,
-        )
+        return (direction_image, direction_text), (magnitude_image, magnitude_text)
+
+    def _tagged(
+        self,
+        vectors: tuple[Tensor, Tensor],
+        directions: tuple[Tensor, Tensor],
+        magnitudes: tuple[Tensor, Tensor],
+        hash_scale: float,
+        micros: int = 1,
+        dropout: Tensor | None = None,
+    ) -> TaggerOutput:
+        z = self.fusion(vectors, directions, magnitudes, dropout)
         u: Tensor | None = None
         h: Tensor | None = None
         if self.hash is not None:
             u, h = self.hash(z, hash_scale, micros)
         logits = self.classifier(z if h is None else h)
-        return TaggerOutput(logits, z, u, h, direction_image, direction_text)
+        return TaggerOutput(logits, z, u, h, *directions)
 
 
 def _unit(projected: Tensor) -> Tensor:

@@ -12,6 +12,8 @@ from torch import Tensor
 from mmhash.errors import InputError
 from mmhash.files import atomic_path, read_json
 from mmhash.models.config import ModelConfig
+from mmhash.models.cross_modal import CrossModalConfig, CrossModalHasher
+from mmhash.models.hashers import HASHERS
 from mmhash.models.tagger import Tagger
 
 # What the names of tower weights begin with, beside the tagger's own in one file.
@@ -68,7 +70,9 @@ def load_tensors(
         raise InputError(f"{path}: not a readable safetensors file ({error})") from None
 
 
-def load_weights(tagger: Tagger, tensors: Mapping[str, Tensor], source: Path | str) -> None:
+def load_weights(
+    tagger: Tagger | CrossModalHasher, tensors: Mapping[str, Tensor], source: Path | str
+) -> None:
     """Copy ``tensors`` into ``tagger``; InputError for a missing or extra name or another shape."""
     own = tagger.state_dict()
     for name in own:
@@ -87,21 +91,25 @@ def load_weights(tagger: Tagger, tensors: Mapping[str, Tensor], source: Path | s
 
 def load_tagger(
     folder: Path | str, weights: str = "best.safetensors"
-) -> tuple[Tagger | None, float]:
-    """Return the trained tagger of ``folder`` (evaluation mode) and β of the epoch it is from.
+) -> tuple[Tagger | CrossModalHasher | None, float]:
+    """Return the trained model of ``folder`` (evaluation mode) and β of the epoch it is from.
 
-    The tagger is None where nothing is trained (``model.name: zeroshot``).
+    The model is None where nothing is trained (``model.name: zeroshot``).
 
     ``folder`` holds ``config.json`` and the weights file, as the train stage wrote them. β comes
     from the weights' own metadata, so that ``last`` and the top files are used with theirs.
     Raises :class:`InputError` where a file is missing, damaged or does not fit.
     """
     folder = Path(folder)
-    config = _config(folder)
-    model = ModelConfig.from_dict(config["model"], str(folder / "config.json"))
-    if model.name == "zeroshot":
-        return None, 1.0
-    tagger = Tagger(model)
+    described, source = _config(folder)["model"], str(folder / "config.json")
+    tagger: Tagger | CrossModalHasher
+    if isinstance(described, dict) and described.get("name") in HASHERS:
+        tagger = HASHERS[described["name"]](CrossModalConfig.from_dict(described, source))
+    else:
+        model = ModelConfig.from_dict(described, source)
+        if model.name == "zeroshot":
+            return None, 1.0
+        tagger = Tagger(model)
     tensors, metadata = load_tensors(folder / weights, lambda name: not name.startswith(TOWERS))
     load_weights(tagger, tensors, folder / weights)
     try:

@@ -26,6 +26,7 @@ from mmhash.errors import InputError
 from mmhash.files import code_digest, digest, write_bytes, write_json, write_text
 from mmhash.losses.total import TERMS, LossWeights
 from mmhash.models.config import ModelConfig
+from mmhash.models.cross_modal import CrossModalConfig
 from mmhash.models.weights import load_tensors, save_tensors
 from mmhash.training.selection import HISTOGRAM_BINS
 from mmhash.training.settings import TrainSettings
@@ -160,7 +161,7 @@ def write_outputs(
     folder: Path,
     progress: Progress,
     last: Mapping[str, Tensor],
-    model: ModelConfig,
+    model: ModelConfig | CrossModalConfig,
     categories: tuple[str, ...],
     towers: Mapping[str, Any] | None = None,
 ) -> None:
@@ -212,7 +213,7 @@ def write_untrained(out: Path, model: ModelConfig, categories: tuple[str, ...]) 
 
 
 def training_key(
-    model: ModelConfig,
+    model: ModelConfig | CrossModalConfig,
     weights: LossWeights,
     settings: TrainSettings,
     inputs: Mapping[str, str],

@@ -1,4 +1,4 @@
-"""Encode rows with a trained tagger: codes (or z) and logits, one row a caption or an image."""
+"""Encode rows with a trained model: codes (or z) and logits, one row a caption or an image."""
 
 from typing import Literal
 
@@ -6,6 +6,7 @@ import numpy as np
 import torch
 
 from mmhash.errors import InputError
+from mmhash.models.cross_modal import CrossModalHasher, PairCodes
 from mmhash.models.tagger import Tagger
 from mmhash.training.batches import Features
 
@@ -46,7 +47,7 @@ def _text(features: Features, owners: np.ndarray, number: np.ndarray) -> np.ndar
 
 @torch.inference_mode()
 def encode(
-    tagger: Tagger | None,
+    tagger: Tagger | CrossModalHasher | None,
     features: Features,
     rows: np.ndarray,
     hash_scale: float,
@@ -54,15 +55,19 @@ def encode(
     batch: int = 1024,
     device: torch.device | str = "cpu",
 ) -> dict[str, np.ndarray]:
-    """Run the tagger in evaluation mode, float32, over ``rows`` of ``features``.
+    """Run the model in evaluation mode, float32, over ``rows`` of ``features``.
 
     ``hash_scale`` is β of the saved epoch (:func:`mmhash.models.weights.load_tagger` returns it).
     For M items (see :func:`caption_owners`) the result holds ``row`` (M,) int64, ``caption`` (M,)
     int32, ``logits`` (M, C) float32 and either ``h`` (M, bits) float32 or, without a hash layer,
     ``z`` (M, width) float32. Without a tagger (nothing was trained) ``z`` is the image vector and
-    there are no logits. Memory beyond the result is that of one batch.
+    there are no logits. A cross-modal hasher gives the codes of whole pairs and no logits. Memory
+    beyond the result is that of one batch.
     """
     owners, number = caption_owners(features, rows, captions)
+    if isinstance(tagger, CrossModalHasher):
+        found = encode_sides(tagger, features, owners, number, hash_scale, batch, device)
+        return {"row": owners, "caption": number, "h" if tagger.hashed else "z": found["fused"]}
     if tagger is None:
         z = np.asarray(features.image[owners], dtype=np.float32)
         return {"row": owners, "caption": number, "z": z}
@@ -80,3 +85,35 @@ def encode(
         codes[part] = (output.z if output.h is None else output.h).float().cpu().numpy()
         logits[part] = output.logits.float().cpu().numpy()
     return {"row": owners, "caption": number, name: codes, "logits": logits}
+
+
+@torch.inference_mode()
+def encode_sides(
+    hasher: Tagger | CrossModalHasher,
+    features: Features,
+    owners: np.ndarray,
+    number: np.ndarray,
+    hash_scale: float,
+    batch: int = 1024,
+    device: torch.device | str = "cpu",
+) -> dict[str, np.ndarray]:
+    """Return the codes ``image``, ``text`` and ``fused`` of items, (M, bits) float32 each.
+
+    ``owners`` and ``number`` as from :func:`caption_owners`. Where the rows that go through the
+    model together change each other's codes, they go through it in their order and in batches of
+    the size that it was trained with. A tagger must have ``shares_space``.
+    """
+    hasher = hasher.to(device).eval()
+    mates = hasher.batch_mates if isinstance(hasher, CrossModalHasher) else None
+    encode_batch = hasher if isinstance(hasher, CrossModalHasher) else hasher.sides
+    size = mates or batch
+    parts: list[PairCodes] = []
+    for start in range(0, len(owners), size):
+        part = slice(start, start + size)
+        image = torch.from_numpy(features.image[owners[part]].astype(np.float32))
+        text = torch.from_numpy(_text(features, owners[part], number[part]))
+        parts.append(encode_batch(image.to(device), text.to(device), hash_scale))
+    return {
+        name: torch.cat([getattr(codes, name) for codes in parts]).float().cpu().numpy()
+        for name in PairCodes._fields
+    }

@@ -18,6 +18,7 @@ import torch
 from mmhash.errors import InputError
 from mmhash.losses.total import LossWeights
 from mmhash.models.config import ModelConfig
+from mmhash.models.cross_modal import CrossModalConfig
 from mmhash.progress import track
 from mmhash.ranks import ALONE, Ranks
 from mmhash.training.checkpoint import (
@@ -27,11 +28,15 @@ from mmhash.training.checkpoint import (
     save_state,
     write_outputs,
 )
+from mmhash.training.cross_modal import CrossModalRun
 from mmhash.training.end_to_end import EndToEnd
 from mmhash.training.epoch import Run
 from mmhash.training.settings import Precision, TrainingData, TrainSettings, training_precision
 
 logger = logging.getLogger(__name__)
+
+AnyConfig = ModelConfig | CrossModalConfig
+SHOWN = ("loss", "val_loss", "val_mAP")  # of a history row, in the log
 
 
 @dataclass(frozen=True)
@@ -65,7 +70,7 @@ class TrainingSummary:
 
 def train(
     data: TrainingData,
-    model: ModelConfig,
+    model: AnyConfig,
     weights: LossWeights,
     settings: TrainSettings,
     *,
@@ -93,7 +98,7 @@ def train(
     """
     device, ranks = torch.device(device), towers.ranks if towers else ALONE
     data.check(model)
-    if settings.batch_size < 2 and model.hash.enabled and model.hash.batch_norm:
+    if settings.batch_size < _smallest_batch(model) == 2:
         raise InputError("train.batch_size = 1: BatchNorm needs at least 2 rows a micro batch")
     precision = training_precision(settings, device)
     notes = [
@@ -134,6 +139,10 @@ def train(
             f"memory ran out: trained with train.batch_size={current.batch_size} "
             f"train.gradient_accumulation_steps={current.gradient_accumulation_steps}"
         )
+    best = progress.history[progress.best_epoch]
+    for complaint in run.complaints(best):
+        logger.warning("%s", complaint)
+        notes.append(complaint)
     steps_per_epoch = run.steps_per_epoch
     parameters = sum(parameter.numel() for parameter in run.parameters)
     described = towers.described() if towers else None
@@ -148,7 +157,7 @@ def train(
     has_positive = data.features.labels[data.val_rows].any(axis=0)
     return TrainingSummary(
         best_epoch=progress.best_epoch,
-        best_val_mAP=progress.history[progress.best_epoch]["val_mAP"],
+        best_val_mAP=best["val_mAP"],
         last_val_mAP=progress.history[-1]["val_mAP"],
         epochs_run=progress.epochs,
         stopped_early=progress.epochs < settings.num_epochs,
@@ -169,7 +178,7 @@ def train(
 
 def _fit(
     data: TrainingData,
-    model: ModelConfig,
+    model: AnyConfig,
     weights: LossWeights,
     settings: TrainSettings,
     precision: Precision,
@@ -177,9 +186,9 @@ def _fit(
     folder: Path,
     on_epoch: Callable[[dict[str, float]], None] | None,
     towers: EndToEnd | None,
-) -> tuple[Run, Progress]:
+) -> tuple[Run | CrossModalRun, Progress]:
     """Train all epochs that are not yet in the state of ``folder``."""
-    run = Run(data, model, weights, settings, precision, device, towers)
+    run = _run(data, model, weights, settings, precision, device, towers)
     progress, scaler = load_state(folder, run.state, run.optimizer)
     if run.ranks.agree(lambda: progress.epochs) != progress.epochs:
         raise InputError(
@@ -200,19 +209,41 @@ def _fit(
         progress.add(row, histogram)
         if run.ranks.first:
             save_state(folder, progress, run.state, run.optimizer, run.scaler.state_dict())
-        logger.info(
-            "epoch %d: loss %.4f, val loss %.4f, val mAP %.4f",
-            *(epoch, row["loss"], row["val_loss"], row["val_mAP"]),
-        )
+        loss = ", ".join(f"{key.replace('_', ' ')} {row[key]:.4f}" for key in SHOWN if key in row)
+        logger.info("epoch %d: %s", epoch, loss)
         if on_epoch:
             on_epoch(dict(row))
     return run, progress
 
 
+def _run(
+    data: TrainingData,
+    model: AnyConfig,
+    weights: LossWeights,
+    settings: TrainSettings,
+    precision: Precision,
+    device: torch.device,
+    towers: EndToEnd | None,
+) -> Run | CrossModalRun:
+    """Return what trains an epoch of ``model``."""
+    if isinstance(model, ModelConfig):
+        return Run(data, model, weights, settings, precision, device, towers)
+    return CrossModalRun(data, model, weights, settings, device)
+
+
+def _smallest_batch(model: AnyConfig) -> int:
+    """Return the fewest rows that a micro batch can have: BatchNorm and pairs need two."""
+    if isinstance(model, CrossModalConfig):
+        return 2
+    return 2 if model.hash.enabled and model.hash.batch_norm else 1
+
+
 def _alignment_notes(
-    model: ModelConfig, weights: LossWeights, towers: EndToEnd | None
+    model: AnyConfig, weights: LossWeights, towers: EndToEnd | None
 ) -> list[str]:
     """Say where L_cos cannot teach anything, and what would change that."""
+    if not isinstance(model, ModelConfig):
+        return []
     if model.name != "full" or model.align.projection or weights.cosine_weight == 0:
         return []
     if not model.aligned:
@@ -253,13 +284,18 @@ def _settings_in_use(cache: Path, settings: TrainSettings) -> tuple[TrainSetting
 
 
 def _after_out_of_memory(
-    settings: TrainSettings, model: ModelConfig, ranks: Ranks
+    settings: TrainSettings, model: AnyConfig, ranks: Ranks
 ) -> TrainSettings:
     """Return the settings to start over with; InputError with ``on_oom: stop`` or nothing left.
 
     With several ranks, too: the others are waiting for the one that has no room.
     """
-    smallest = 2 if model.hash.enabled and model.hash.batch_norm else 1
+    if isinstance(model, CrossModalConfig):
+        raise InputError(
+            f"memory ran out at {model.name}.batch_size={settings.batch_size}; its loss depends on "
+            f"the batch, so it is not halved by itself: set {model.name}.batch_size lower"
+        )
+    smallest = _smallest_batch(model)
     smaller = _halved(settings)
     if smaller.batch_size < smallest:
         raise InputError(

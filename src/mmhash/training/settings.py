@@ -8,6 +8,7 @@ import torch
 
 from mmhash.errors import InputError
 from mmhash.models.config import ModelConfig
+from mmhash.models.cross_modal import CrossModalConfig
 from mmhash.training.batches import Features
 from mmhash.training.schedule import LrSchedule
 
@@ -49,7 +50,7 @@ class TrainingData:
     val_rows: np.ndarray
     categories: tuple[str, ...]
 
-    def check(self, model: ModelConfig) -> None:
+    def check(self, model: ModelConfig | CrossModalConfig) -> None:
         """Raise InputError where these data cannot train and select ``model``."""
         features = self.features
         for name, rows in (("training", self.train_rows), ("val", self.val_rows)):

@@ -4,7 +4,9 @@ from pathlib import Path
 import pytest
 from ruamel.yaml import YAML
 
-from mmhash.ablations import NAFLEX, PLAN_AS_WRITTEN, Row, Study, check, studies
+from mmhash.ablations.catalogue import NAFLEX, check, studies
+from mmhash.ablations.main_method import PLAN_AS_WRITTEN
+from mmhash.ablations.study import Row, Study
 from mmhash.errors import InputError
 from mmhash.experiments.plan import apply, parse_override, row_overrides, slug
 from mmhash.params import parse_params

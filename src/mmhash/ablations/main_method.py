@@ -1,56 +1,8 @@
-"""What each ablation varies: rows of overrides of ``params.yaml``, and what is read from each.
+"""Studies of the main method and of its baselines."""
 
-A study is a table: every row is one setting, run with every seed as a DVC experiment; its figures
-stand beside those of a baseline row. Only definitions stand here; :mod:`mmhash.experiments` runs
-them and :mod:`mmhash.comparison` compares them.
-"""
+from typing import Any
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
-from typing import Any, Literal
-
-from mmhash.errors import InputError
-
-Overrides = Mapping[str, Any]
-
-
-@dataclass(frozen=True)
-class Row:
-    """One setting. ``head`` is set where a row reads a head of its own instead of the study's.
-
-    ``baseline`` names another row to compare with than the study's.
-    """
-
-    name: str
-    overrides: Overrides = field(default_factory=dict)
-    head: str | None = None
-    baseline: str | None = None
-
-
-@dataclass(frozen=True)
-class Study:
-    """A table of rows.
-
-    ``heads`` are the columns of test mAP, with differences to ``baseline``; ``also`` names more
-    figures of ``metrics/eval.json`` (``{head}`` is the row's head), shown without a difference.
-    ``common`` overrides hold for every row. ``kind``: ``compare``; ``folds`` adds the mean over
-    the folds and their ensemble; ``cost`` times the search instead of comparing mAP. ``picture``
-    names the figure drawn besides the table's. ``expected`` is a second table (its header first).
-    """
-
-    id: str
-    title: str
-    baseline: str
-    rows: tuple[Row, ...]
-    heads: tuple[str, ...] = ("knn", "classifier")
-    also: tuple[str, ...] = ()
-    common: Overrides = field(default_factory=dict)
-    seeds: int = 3
-    notes: tuple[str, ...] = ()
-    kind: Literal["compare", "folds", "cost"] = "compare"
-    picture: Literal["codes", "h"] | None = None
-    expected: tuple[tuple[str, ...], ...] = ()
-
+from mmhash.ablations.study import ALPHA, Overrides, Row, Study, rows_of
 
 # The experiment plan's own values, whatever the defaults have become. Training length is left out:
 # the sample has 57 optimiser steps an epoch where COCO has 1,770 (add -S train.num_epochs=100).
@@ -75,7 +27,7 @@ PLAN_AS_WRITTEN: Overrides = {
     "knn.tau": 0.07,
 }
 
-ALPHA, GAMMA = "loss.cosine_weight", "loss.hash_weight"
+GAMMA = "loss.hash_weight"
 HASH_TERM = (GAMMA, "loss.hash_reg.lambda_balance", "loss.hash_reg.lambda_decorr")
 ALPHA_NOTE = (
     "With frozen towers and no projection the alignment term has no gradient, so alpha changes "
@@ -83,14 +35,6 @@ ALPHA_NOTE = (
     "With align.projection=true alpha acts."
 )
 PRIOR, NORM = {"classifier.prior_init": True}, {"hash.batch_norm": True}
-NAFLEX = {
-    "sample": "encoders/tiny-siglip-naflex",
-    "coco2014": "google/siglip2-base-patch16-naflex",
-}
-
-
-def _rows(pattern: str, key: str, values: tuple[Any, ...], **common: Any) -> tuple[Row, ...]:
-    return tuple(Row(pattern.format(value), {key: value, **common}) for value in values)
 
 
 def _alpha_gamma() -> tuple[Row, ...]:
@@ -120,7 +64,7 @@ def _schedules() -> tuple[Row, ...]:
 BITS = (16, 32, 64, 128, 256)
 FUSIONS = ("hadamard_with_magnitude", "hadamard", "concat_direction", "concat")
 FULL = "plan B: full"
-_ALL = (
+STUDIES = (
     Study(
         "baselines",
         "No training, no hash, directions only, the full method",
@@ -155,7 +99,7 @@ _ALL = (
         "A1",
         "Fusion of image and text vectors",
         FUSIONS[0],
-        _rows("{}", "fusion.type", FUSIONS),
+        rows_of("{}", "fusion.type", FUSIONS),
         notes=("concat takes the raw embeddings, without the decomposition.",),
     ),
     Study(
@@ -214,8 +158,8 @@ _ALL = (
         (
             Row("defaults"),
             *_alpha_gamma(),
-            *_rows("lambda1 {:g}", "loss.hash_reg.lambda_balance", (0.0, 1.0)),
-            *_rows("lambda2 {:g}", "loss.hash_reg.lambda_decorr", (0.0, 3.0, 100.0)),
+            *rows_of("lambda1 {:g}", "loss.hash_reg.lambda_balance", (0.0, 1.0)),
+            *rows_of("lambda2 {:g}", "loss.hash_reg.lambda_decorr", (0.0, 3.0, 100.0)),
             Row("plan: gamma 0.1, lambda2 0.01", {k: PLAN_AS_WRITTEN[k] for k in HASH_TERM}),
             Row("BCE only", {ALPHA: 0.0, GAMMA: 0.0}),
             *(
@@ -230,7 +174,7 @@ _ALL = (
         "B3",
         "Patches a picture (NaFlex checkpoint)",
         "256 patches",
-        _rows("{} patches", "datasets.{dataset}.encoder.max_num_patches", (196, 256, 512, 1024)),
+        rows_of("{} patches", "datasets.{dataset}.encoder.max_num_patches", (196, 256, 512, 1024)),
         common={"datasets.{dataset}.encoder.checkpoint": "{naflex}"},
     ),
     Study(
@@ -250,7 +194,7 @@ _ALL = (
         "Learning rate and its schedule",
         "lr 0.0002, cosine",
         (
-            *_rows("lr {}, cosine", "train.lr", (0.0001, 0.0002, 0.0003, 0.001)),
+            *rows_of("lr {}, cosine", "train.lr", (0.0001, 0.0002, 0.0003, 0.001)),
             Row("lr 0.0002, constant", {"train.lr": 0.0002, "train.lr_schedule": "constant"}),
             Row("lr 0.0002, step", {"train.lr": 0.0002, "train.lr_schedule": "step"}),
         ),
@@ -260,28 +204,28 @@ _ALL = (
         "C1",
         "Neighbours that vote (K)",
         "K 50",
-        _rows("K {}", "knn.k", (5, 10, 20, 50, 100, 500)),
+        rows_of("K {}", "knn.k", (5, 10, 20, 50, 100, 500)),
         heads=("knn",),
     ),
     Study(
         "C2",
         "Distance of the neighbours",
         "hamming",
-        _rows("{}", "knn.distance", ("hamming", "cosine", "hybrid", "asymmetric")),
+        rows_of("{}", "knn.distance", ("hamming", "cosine", "hybrid", "asymmetric")),
         heads=("knn",),
     ),
     Study(
         "C3",
         "Voting",
         "softmax",
-        _rows("{}", "knn.voting", ("softmax", "uniform", "rank", "threshold")),
+        rows_of("{}", "knn.voting", ("softmax", "uniform", "rank", "threshold")),
         heads=("knn",),
     ),
     Study(
         "C4",
         "Temperature of softmax voting (tau)",
         "tau 0.07",
-        _rows("tau {}", "knn.tau", (0.03, 0.07, 0.15, 0.2)),
+        rows_of("tau {}", "knn.tau", (0.03, 0.07, 0.15, 0.2)),
         heads=("knn",),
     ),
     Study(
@@ -306,7 +250,7 @@ _ALL = (
         "M1",
         "Inputs: image, caption, or both",
         "both",
-        _rows("{}", "model.inputs", ("both", "image", "caption")),
+        rows_of("{}", "model.inputs", ("both", "image", "caption")),
         notes=(
             'Captions describe the objects that are to be named: "both" and "caption" are not '
             "comparable with the image-only literature (mAP on MS-COCO, train2014 to val2014: "
@@ -367,34 +311,3 @@ _ALL = (
         kind="folds",
     ),
 )
-
-
-def studies(dataset: str) -> dict[str, Study]:
-    """Return every study by its id, for a dataset of ``params.yaml``.
-
-    Keys that name the dataset are filled in. A study that the dataset cannot serve (NaFlex needs
-    pictures) keeps its place, and :func:`check` says why.
-    """
-
-    def fill(overrides: Overrides) -> dict[str, Any]:
-        checkpoint = NAFLEX.get(dataset)
-        return {
-            key.replace("{dataset}", dataset): checkpoint if value == "{naflex}" else value
-            for key, value in overrides.items()
-        }
-
-    return {
-        study.id: replace(
-            study,
-            common=fill(study.common),
-            rows=tuple(replace(row, overrides=fill(row.overrides)) for row in study.rows),
-        )
-        for study in _ALL
-    }
-
-
-def check(study: Study, dataset: str) -> None:
-    """Raise :class:`InputError` where ``dataset`` cannot serve ``study``."""
-    if study.id == "B3" and dataset not in NAFLEX:
-        known = " or ".join(NAFLEX)
-        raise InputError(f"B3 varies the patches of a NaFlex checkpoint: use --dataset {known}")

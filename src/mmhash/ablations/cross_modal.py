@@ -1,0 +1,212 @@
+"""Studies of the cross-modal methods: retrieval from image to text and from text to image."""
+
+from typing import Any
+
+from mmhash.ablations.study import Row, Study, rows_of
+
+BITS = (16, 32, 64, 128)
+BOTH_WAYS = tuple(
+    f"across.test.{task}.{figure}"
+    for figure in ("mAP@50", "mAP@all")
+    for task in ("image_to_text", "text_to_image")
+)
+CHANCE = tuple(f"{figure}_chance" for figure in BOTH_WAYS[::2])
+HEALTH = (
+    *("s_label_correlation", "s_gap", "graph_output_std_image", "graph_output_std_text"),
+    *("sign_agreement_image", "sign_agreement_text", "it_distance", "it_distance_others"),
+    *("text_output_mean", "unique_fused"),
+)
+AGCH, UCMFH = {"model.name": "agch"}, {"model.name": "ucmfh"}
+NO_LEAK = {"ucmfh.attention": "sample", "ucmfh.query": "single"}
+# What is compared: a method and how it differs from its block of params.yaml.
+METHODS: dict[str, dict[str, Any]] = {
+    "AGCH": AGCH,
+    "UCMFH as published": UCMFH,
+    "UCMFH without leak": {**UCMFH, **NO_LEAK},
+    "main method": {"align.projection": True, "evaluate.across": "always"},
+    **{
+        title: {"model.name": "shallow", "shallow.method": method}
+        for title, method in (
+            ("CMFH", "cmfh"),
+            ("SCM (labels)", "scm"),
+            ("CCA + ITQ", "cca_itq"),
+            ("CCA + random hyperplanes", "random_hyperplanes"),
+        )
+    },
+}
+NOTE = (
+    "I→T: images of the test split ask, texts of the database answer; T→I the other way. Items "
+    "are relevant that share a label. mAP@50 is the mean precision at the hits among the first 50, "
+    "the published protocol; mAP@all ranks the whole database. Expectations over ties."
+)
+FUSED_NOTE = "The column of mAP is that of tags: the neighbours of whole pairs vote."
+
+
+def _agch(name: str, **settings: Any) -> Row:
+    return Row(name, {f"agch.{key.replace('__', '.')}": value for key, value in settings.items()})
+
+
+def _ucmfh(name: str, **settings: Any) -> Row:
+    return Row(name, {f"ucmfh.{key}": value for key, value in settings.items()})
+
+
+STUDIES = (
+    Study(
+        "cross_modal",
+        "Cross-modal hashing: every method and code length",
+        "AGCH, 64 bits",
+        (
+            *(
+                Row(f"{method}, {bits} bits", {**overrides, "hash.bits": bits})
+                for method, overrides in METHODS.items()
+                for bits in BITS
+            ),
+            Row("CCA, real vectors", {"model.name": "shallow", "shallow.method": "cca"}),
+        ),
+        heads=("knn",),
+        also=(*BOTH_WAYS, *CHANCE),
+        notes=(
+            NOTE,
+            FUSED_NOTE,
+            "SCM and the main method learn from the labels of the training images, the others "
+            "from pairs alone. UCMFH as published sees both modalities of a query, and the other "
+            "queries of its batch.",
+        ),
+    ),
+    Study(
+        "agch_variants",
+        "AGCH-1 to AGCH-5: what the similarity, the fusion and the graph are worth",
+        "AGCH",
+        (
+            Row("AGCH"),
+            _agch("AGCH-1: cosine only", similarity="cosine"),
+            _agch("AGCH-2: Euclid only", similarity="euclid"),
+            _agch("AGCH-3: mixed by a sum", similarity="sum"),
+            _agch("AGCH-4: no fusion", fusion=False),
+            _agch("AGCH-5: no graph", graph=False),
+        ),
+        heads=("knn",),
+        also=BOTH_WAYS,
+        common=AGCH,
+        notes=(NOTE, FUSED_NOTE),
+    ),
+    Study(
+        "agch_suspects",
+        "AGCH: what is said to kill it, one at a time",
+        "AGCH",
+        (
+            Row("AGCH"),
+            _agch("S re-scaled before the graph", graph_input="rescaled"),
+            _agch("graph fed with codes", graph_features="codes"),
+            _agch("a root in D", distance="root"),
+            _agch("no second normalisation", second_normalisation=False),
+            _agch("sum in place of the product", similarity="sum"),
+            _agch("text not normalised", text_normalisation=False),
+            _agch("one Adam rate for all", optimizer="adam"),
+            _agch("with direct alignment", cures__direct_alignment=1.0),
+            _agch(
+                "with quantisation and balance", cures__quantisation=0.1, cures__balance=0.1
+            ),
+        ),
+        heads=("knn",),
+        also=(*BOTH_WAYS, *(f"across.health.{name}" for name in HEALTH)),
+        common=AGCH,
+        notes=(
+            NOTE,
+            "The last two rows are cures: without them the paper has neither a direct alignment "
+            "nor terms of quantisation and balance. Health, on test pairs: s_label_correlation, how "
+            "the similarity of training agrees with labels; s_gap, its mean over pairs that share "
+            "a label minus that over the others; graph_output_std and sign_agreement (with the "
+            "fused codes; 0.5 is chance) of the graph's codes; it_distance of an image's code to "
+            "its own text's and to others'; the mean output of the text encoder; the share of "
+            "fused codes that are distinct.",
+        ),
+    ),
+    Study(
+        "agch_cures",
+        "AGCH: cures against collapse, and two proposals that were turned down",
+        "AGCH",
+        (
+            Row("AGCH"),
+            _agch("BatchNorm of the text", cures__text_batch_norm=True),
+            _agch("LeakyReLU", cures__leaky_relu=True),
+            _agch("first-layer gain 2", cures__first_layer_gain=2.0),
+            _agch("direct alignment 1", cures__direct_alignment=1.0),
+            _agch("quantisation 0.1", cures__quantisation=0.1),
+            _agch("balance 0.1", cures__balance=0.1),
+            _agch("L3 weight 0.1", cures__l3_weight=0.1),
+            _agch(
+                "all of them",
+                cures__text_batch_norm=True,
+                cures__leaky_relu=True,
+                cures__first_layer_gain=2.0,
+                cures__direct_alignment=1.0,
+                cures__quantisation=0.1,
+                cures__balance=0.1,
+                cures__l3_weight=0.1,
+            ),
+            _agch("positive mapping (C + 1) / 2", positive_mapping=True),
+            _agch("graph with shortcuts", graph_residual=True),
+        ),
+        heads=("knn",),
+        also=BOTH_WAYS,
+        common=AGCH,
+        notes=(NOTE, FUSED_NOTE),
+    ),
+    Study(
+        "agch_settings",
+        "AGCH: weights, batch, rates, scale and depth",
+        "AGCH",
+        (
+            Row("AGCH"),
+            _agch("delta 1", delta=1.0),
+            _agch("batch 128", batch_size=128),
+            _agch("text rate 0.001", lr_text=0.001),
+            _agch("one Adam rate for all", optimizer="adam"),
+            _agch("rates fall after half and three quarters", milestones=[75, 112]),
+            *rows_of("rho {:g}", "agch.rho", (1.0, 2.0, 8.0)),
+            *rows_of("gamma_v {:g}", "agch.gamma_v", (0.5, 2.0)),
+            *rows_of("gamma_t {:g}", "agch.gamma_t", (0.3, 2.0)),
+            _agch("one graph layer", graph_dims=[512]),
+            _agch("two graph layers", graph_dims=[1024, 512]),
+            _agch("three graph layers", graph_dims=[1024, 1024, 512]),
+        ),
+        heads=("knn",),
+        also=BOTH_WAYS,
+        common=AGCH,
+        notes=(NOTE, FUSED_NOTE),
+    ),
+    Study(
+        "ucmfh",
+        "UCMFH: who sees whom, and the options",
+        "as published",
+        (
+            Row("as published"),
+            _ucmfh("batch attention, one modality a query", query="single"),
+            _ucmfh("sample attention, both modalities", attention="sample"),
+            _ucmfh("without leak", attention="sample", query="single"),
+            _ucmfh("hash networks without hidden layer", hidden=0),
+            Row(
+                "progressive hashing",
+                {"hash.schedule": "linear", "hash.scale_max": 10.0},
+            ),
+            Row("weighted pairwise loss (labels)", {"loss.pairwise_weight": 0.1}),
+        ),
+        heads=("knn",),
+        also=(
+            *BOTH_WAYS,
+            *(
+                f"across.leak.{side}_{cause}"
+                for side in ("image", "text")
+                for cause in ("batch_mates", "other_modality")
+            ),
+        ),
+        common=UCMFH,
+        notes=(
+            NOTE,
+            "Leak: the share of bits of a test code that change when only the other rows of its "
+            "batch change (batch_mates), or only the other modality of the same row "
+            "(other_modality). 0 where a code depends on its own input alone.",
+        ),
+    ),
+)

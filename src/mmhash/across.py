@@ -1,0 +1,159 @@
+"""Retrieval across modalities: a picture finds texts, a text finds pictures.
+
+Queries are the images of a split with their first captions, items those of the database, likewise.
+A cross-modal hasher has a code for each modality. The main method has one where both modalities
+share a space: the direction of the modality that is absent is taken to be that of the one at hand.
+"""
+
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import torch
+
+from mmhash.codes import binarise, pack
+from mmhash.features import Dataset
+from mmhash.index.vectors import unit_rows
+from mmhash.metrics.leak import leak_table
+from mmhash.metrics.retrieval import (
+    hamming_levels,
+    metrics_from_levels,
+    precision_recall_by_distance,
+    retrieval_metrics,
+)
+from mmhash.models.cross_modal import CrossModalHasher
+from mmhash.models.tagger import Tagger
+from mmhash.seeding import numpy_stream
+from mmhash.training.cross_modal import OBJECTIVES, evenly
+from mmhash.training.encode import caption_owners, encode_sides
+
+# What is asked with, and what is searched: ``fused`` is image and text together.
+TASKS = {
+    "image_to_text": ("image", "text"),
+    "text_to_image": ("text", "image"),
+    "fused_to_fused": ("fused", "fused"),
+}
+CURVE = {
+    "task": pa.string(),
+    "distance": pa.int64(),
+    "precision": pa.float64(),
+    "recall": pa.float64(),
+    "retrieved": pa.float64(),
+}
+HEALTH_ROWS = 1000
+
+
+def side_codes(
+    model: Tagger | CrossModalHasher | None,
+    dataset: Dataset,
+    rows: np.ndarray,
+    hash_scale: float,
+    device: torch.device,
+) -> dict[str, np.ndarray] | None:
+    """Return the codes of ``rows`` by side (image, text, fused), (n, bits) float32 each.
+
+    Without a hash layer they are real vectors; without a model (zero-shot) the image and text
+    vectors themselves, and fused their mean direction. None where a side has no code of its own:
+    the modalities share no space.
+    """
+    features = dataset.features
+    owners, number = caption_owners(features, rows, "first")
+    if model is None:
+        image = np.asarray(features.image[rows], dtype=np.float32)
+        text = np.asarray(features.text[features.caption_offset[rows]], dtype=np.float32)
+        if image.shape[1] != text.shape[1]:
+            return None
+        return {"image": image, "text": text, "fused": unit_rows(image) + unit_rows(text)}
+    if isinstance(model, Tagger) and not model.shares_space:
+        return None
+    return encode_sides(model, features, owners, number, hash_scale, device=device)
+
+
+def evaluate_across(
+    model: Tagger | CrossModalHasher | None,
+    dataset: Dataset,
+    hash_scale: float,
+    device: torch.device,
+    always: bool = True,
+) -> tuple[dict[str, Any], dict[str, pa.Table]]:
+    """Return the retrieval figures by split and task, and the curves by split.
+
+    Figures as in :mod:`mmhash.metrics.retrieval`, under val and test and the names of
+    :data:`TASKS`; for cross-modal hashers also ``leak``
+    (:func:`mmhash.metrics.leak.leak_table`) and, where the method has diagnostics of its own,
+    ``health``, both on some of the test rows. The curves hold precision and
+    recall within each Hamming distance, with the task as first column; no row for real vectors.
+    Where the modalities share no space both are empty, and without ``always`` also for a model that
+    is no cross-modal hasher.
+    """
+    empty = pa.schema(CURVE).empty_table()
+    if not always and not isinstance(model, CrossModalHasher):
+        return {}, {"val": empty, "test": empty}
+    items = side_codes(model, dataset, dataset.database_rows(), hash_scale, device)
+    if items is None:
+        return {}, {"val": empty, "test": empty}
+    hashed = model is not None and _hashed(model)
+    labels, figures, curves = dataset.features.labels, {}, {}
+    for split in ("val", "test"):
+        rows = dataset.rows(split)
+        queries = side_codes(model, dataset, rows, hash_scale, device)
+        assert queries is not None  # as the items
+        figures[split], parts = {}, [empty]
+        for task, (ask, answer) in TASKS.items():
+            asked, searched = queries[ask], items[answer]
+            pair = labels[rows], labels[dataset.database_rows()]
+            if not hashed:
+                figures[split][task] = retrieval_metrics(asked, pair[0], searched, pair[1])
+                continue
+            packed = pack(binarise(asked)), pack(binarise(searched))
+            levels = hamming_levels(packed[0], pair[0], packed[1], pair[1])
+            figures[split][task] = metrics_from_levels(*levels)
+            curve = precision_recall_by_distance(*levels)
+            count = len(curve["distance"])
+            parts.append(pa.table({"task": [task] * count, **curve}, schema=pa.schema(CURVE)))
+        curves[split] = pa.concat_tables(parts)
+    if isinstance(model, CrossModalHasher) and hashed:
+        figures["leak"] = _leak(model, dataset, hash_scale, device)
+        health = _health(model, dataset, hash_scale, device)
+        figures |= {"health": health} if health else {}
+    return figures, curves
+
+
+def _hashed(model: Tagger | CrossModalHasher) -> bool:
+    return model.hashed if isinstance(model, CrossModalHasher) else model.hash is not None
+
+
+def _pairs(dataset: Dataset, count: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return image, first caption and labels of at most ``count`` test rows, float32."""
+    features, rows = dataset.features, evenly(dataset.rows("test"), count)
+    image = np.asarray(features.image[rows], dtype=np.float32)
+    text = np.asarray(features.text[features.caption_offset[rows]], dtype=np.float32)
+    return image, text, features.labels[rows].astype(np.float32)
+
+
+@torch.inference_mode()
+def _leak(
+    model: CrossModalHasher, dataset: Dataset, hash_scale: float, device: torch.device
+) -> dict[str, float]:
+    """Return how far codes of test rows move with what is not theirs."""
+    model = model.to(device).eval()
+    image, text, _ = _pairs(dataset, 2 * (model.batch_mates or 128))
+
+    def encode(image: np.ndarray, text: np.ndarray) -> tuple[np.ndarray, ...]:
+        codes = model(*(torch.from_numpy(x).to(device) for x in (image, text)), hash_scale)
+        return tuple(code.cpu().numpy() for code in codes)
+
+    return leak_table(encode, image, text, numpy_stream(0, "leak"))
+
+
+@torch.no_grad()
+def _health(
+    model: CrossModalHasher, dataset: Dataset, hash_scale: float, device: torch.device
+) -> dict[str, float]:
+    """Return the method's own diagnostics on test rows, if it has any."""
+    objective = OBJECTIVES.get(model.config.name)
+    if objective is None or objective.diagnostics is None:
+        return {}
+    image, text, labels = (torch.from_numpy(x).to(device) for x in _pairs(dataset, HEALTH_ROWS))
+    output = model.to(device).eval().training_output(image, text, hash_scale)
+    return objective.diagnostics(model, output, labels)

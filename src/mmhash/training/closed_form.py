@@ -1,0 +1,34 @@
+"""Training of the methods without steps: fit once, write what a training leaves."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from mmhash.models.cross_modal import CrossModalConfig
+from mmhash.models.shallow import fit_shallow
+from mmhash.models.weights import save_tensors
+from mmhash.training.checkpoint import write_untrained
+from mmhash.training.settings import TrainingData
+
+
+def fit_closed_form(
+    data: TrainingData, model: CrossModalConfig, seed: int, out: Path
+) -> dict[str, Any]:
+    """Fit a shallow method to the training rows with their first captions; write it to ``out``.
+
+    Nothing is chosen, so val is not looked at. Returns what goes to ``metrics/train.json``. Raises
+    :class:`mmhash.errors.InputError` for data that the method cannot fit.
+    """
+    data.check(model)
+    features, rows = data.features, data.train_rows
+    image = np.asarray(features.image[rows], dtype=np.float32)
+    text = np.asarray(features.text[features.caption_offset[rows]], dtype=np.float32)
+    hasher = fit_shallow(model, image, text, features.labels[rows], seed)
+    save_tensors(out / "best.safetensors", hasher.state_dict(), {"hash_scale": "1.0"})
+    write_untrained(out, model, data.categories)
+    return {
+        "train_rows": len(rows),
+        "parameters": sum(tensor.numel() for tensor in hasher.state_dict().values()),
+        "notes": [f"shallow.method is {model.settings['method']}: fitted at once, no epochs"],
+    }

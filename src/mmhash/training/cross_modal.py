@@ -1,0 +1,217 @@
+"""Cross-modal hashers in training: what one epoch of AGCH or UCMFH does.
+
+The loop around it (resume, best epoch, files) is that of the main method, :mod:`.loop`.
+"""
+
+import math
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from mmhash.codes import binarise, pack
+from mmhash.errors import InputError
+from mmhash.losses.agch import agch_complaints, agch_diagnostics, agch_terms
+from mmhash.losses.contrastive import contrastive_terms
+from mmhash.losses.pairwise import pairwise_likelihood
+from mmhash.losses.total import LossWeights
+from mmhash.metrics.codes import code_metrics
+from mmhash.metrics.retrieval import retrieval_metrics
+from mmhash.models.cross_modal import CrossModalConfig, CrossModalHasher
+from mmhash.models.hash_layer import hash_scale
+from mmhash.models.hashers import build_hasher
+from mmhash.ranks import ALONE
+from mmhash.seeding import stream_seed
+from mmhash.training.batches import FeatureStore, plan_epoch
+from mmhash.training.encode import caption_owners, encode_sides
+from mmhash.training.epoch import one_thread
+from mmhash.training.selection import CODE_FIGURES, HISTOGRAM_BINS
+from mmhash.training.settings import TrainingData, TrainSettings
+
+Terms = Callable[[Any, CrossModalConfig], dict[str, Tensor]]
+Diagnostics = Callable[[CrossModalHasher, Any, Tensor], dict[str, float]]
+Complaints = Callable[[Mapping[str, float]], list[str]]
+
+VAL_QUERIES, VAL_ITEMS = 1000, 10_000  # at most: val only chooses the epoch
+
+
+class Objective(NamedTuple):
+    """What a method minimises, and the figures that show whether it is alive."""
+
+    terms: Terms
+    diagnostics: Diagnostics | None = None
+    complaints: Complaints | None = None
+
+
+OBJECTIVES = {
+    "agch": Objective(agch_terms, agch_diagnostics, agch_complaints),
+    "ucmfh": Objective(contrastive_terms),
+}
+
+
+def evenly(rows: np.ndarray, count: int) -> np.ndarray:
+    """Return at most ``count`` of ``rows``, evenly spaced."""
+    if len(rows) <= count:
+        return rows
+    return rows[np.linspace(0, len(rows) - 1, count).round().astype(np.int64)]
+
+
+def mean_across(
+    queries: Mapping[str, np.ndarray],
+    query_labels: np.ndarray,
+    items: Mapping[str, np.ndarray],
+    item_labels: np.ndarray,
+) -> float:
+    """Return the mAP over all items of packed codes, the mean of image to text and text to image.
+
+    ``queries`` and ``items`` hold packed codes (n, B / 8) under "image" and "text".
+    """
+    return float(
+        np.mean(
+            [
+                retrieval_metrics(queries[ask], query_labels, items[answer], item_labels)["mAP@all"]
+                for ask, answer in (("image", "text"), ("text", "image"))
+            ]
+        )
+    )
+
+
+class CrossModalRun:
+    """A hasher in training, with the face of :class:`mmhash.training.epoch.Run` to the loop."""
+
+    def __init__(
+        self,
+        data: TrainingData,
+        model: CrossModalConfig,
+        weights: LossWeights,
+        settings: TrainSettings,
+        device: torch.device,
+    ) -> None:
+        rows, batch = data.train_rows, settings.batch_size
+        if len(rows) < batch:
+            raise InputError(
+                f"{len(rows)} training rows are fewer than a batch: lower "
+                f"{model.name}.batch_size = {batch}"
+            )
+        self.data, self.config, self.settings, self.device = data, model, settings, device
+        self.pairwise_weight, self.ranks = weights.pairwise_weight, ALONE
+        self.objective = OBJECTIVES[model.name]
+        self.store = FeatureStore(data.features, device)
+        self.hasher = build_hasher(model, settings.seed).to(device)
+        self.optimizer = self.hasher.optimizer()
+        self.rates = [group["lr"] for group in self.optimizer.param_groups]
+        self.parameters = list(self.hasher.parameters())
+        self.state = self.hasher.state_dict()
+        self.scaler = torch.amp.GradScaler(device.type, enabled=False)
+        self.steps_per_epoch = len(rows) // batch  # as published: a shorter last batch is left out
+        self.queries = evenly(data.val_rows, VAL_QUERIES)
+        self.items = evenly(rows, VAL_ITEMS)
+
+    def epoch(self, epoch: int) -> tuple[dict[str, float], list[float]]:
+        """Train epoch ``epoch`` (from 0) and validate; return its history row and histogram of h.
+
+        Everything random in it follows from the seed and the epoch's number. Raises
+        :class:`InputError` for a loss that is not finite.
+        """
+        c = self.config
+        scale = hash_scale(
+            c.schedule, epoch, self.settings.num_epochs, c.scale_min, c.scale_max
+        )
+        with one_thread():
+            terms = self._train(epoch, scale)
+            found, histogram = self._validate(scale)
+        rate = self.optimizer.param_groups[0]["lr"]
+        row = {"epoch": epoch, "lr": rate, "hash_scale": scale, **terms, **found}
+        return row, histogram
+
+    def _train(self, epoch: int, scale: float) -> dict[str, float]:
+        seed, size = self.settings.seed, self.settings.batch_size
+        plan = plan_epoch(self.data.features, self.data.train_rows, seed, epoch)
+        rows, captions = self.store.index(plan.rows), self.store.index(plan.captions)
+        torch.manual_seed(stream_seed(seed, "dropout", epoch))
+        self.hasher.train()
+        every = list(range(len(self.optimizer.param_groups)))
+        sums: dict[str, Tensor] = {}
+        for step in range(self.steps_per_epoch):
+            part = slice(step * size, (step + 1) * size)
+            image, text, labels = self.store.batch(rows[part], captions[part])
+            factor = self.hasher.rate_factor(epoch, epoch * self.steps_per_epoch + step)
+            for moving in self.hasher.turns() or [every]:
+                terms = self._terms(image.float(), text.float(), labels, scale)
+                self.optimizer.zero_grad(set_to_none=True)
+                terms["loss"].backward()
+                for number, group in enumerate(self.optimizer.param_groups):
+                    group["lr"] = self.rates[number] * factor
+                    if number not in moving:
+                        for parameter in group["params"]:
+                            parameter.grad = None
+                self.optimizer.step()
+            for name, value in terms.items():  # of the last turn
+                sums[name] = sums.get(name, 0.0) + value.detach().double()
+        means = {name: float(value) / self.steps_per_epoch for name, value in sums.items()}
+        broken = [name for name, value in means.items() if not math.isfinite(value)]
+        if broken:
+            raise InputError(
+                f"epoch {epoch}: {broken[-1]} is not finite; lower the learning rates of the "
+                f"block {self.config.name}, and check the features for extreme values"
+            )
+        return means
+
+    def _terms(self, image: Tensor, text: Tensor, labels: Tensor, scale: float) -> dict[str, Tensor]:
+        output = self.hasher.training_output(image, text, scale)
+        terms = self.objective.terms(output, self.config)
+        if self.pairwise_weight:
+            # pairs within and across the modalities of a batch
+            codes = torch.cat([output.image, output.text])
+            pairwise = pairwise_likelihood(codes, torch.cat([labels, labels]))
+            terms = terms | {"loss_pairwise": pairwise}
+            terms["loss"] = terms["loss"] + self.pairwise_weight * pairwise
+        return terms
+
+    @torch.no_grad()
+    def _validate(self, scale: float) -> tuple[dict[str, float], list[float]]:
+        features, device = self.data.features, self.device
+        soft = {
+            rows_name: encode_sides(
+                self.hasher, features, *caption_owners(features, rows, "first"), scale, device=device
+            )
+            for rows_name, rows in (("query", self.queries), ("item", self.items))
+        }
+        if not all(np.isfinite(code).all() for sides in soft.values() for code in sides.values()):
+            raise InputError(
+                f"codes of val are not finite; lower the learning rates of the block "
+                f"{self.config.name}"
+            )
+        packed = {
+            name: {side: pack(binarise(code)) for side, code in sides.items()}
+            for name, sides in soft.items()
+        }
+        labels = features.labels
+        h = np.concatenate([soft["query"]["image"], soft["query"]["text"]])
+        health = code_metrics(pack(binarise(h)), h)
+        row = {
+            "val_mAP": mean_across(
+                packed["query"], labels[self.queries], packed["item"], labels[self.items]
+            ),
+            **{f"val_{name}": health[name] for name in CODE_FIGURES},
+            **self._diagnostics(scale),
+        }
+        counts, _ = np.histogram(h, bins=HISTOGRAM_BINS, range=(-1.0, 1.0))
+        return row, [int(count) / h.size for count in counts]
+
+    def _diagnostics(self, scale: float) -> dict[str, float]:
+        """Return the method's own figures on val, measured on one batch of all its queries."""
+        if self.objective.diagnostics is None:
+            return {}
+        rows = self.store.index(self.queries)
+        first = self.store.index(self.data.features.caption_offset[self.queries])
+        image, text, labels = self.store.batch(rows, first)
+        output = self.hasher.training_output(image.float(), text.float(), scale)
+        return self.objective.diagnostics(self.hasher, output, labels)
+
+    def complaints(self, row: Mapping[str, float]) -> list[str]:
+        """Return a sentence for each sign, in a history row, that the run has collapsed."""
+        return self.objective.complaints(row) if self.objective.complaints else []
+
