@@ -104,9 +104,7 @@ STUDIES = (
             _agch("text not normalised", text_normalisation=False),
             _agch("one Adam rate for all", optimizer="adam"),
             _agch("with direct alignment", cures__direct_alignment=1.0),
-            _agch(
-                "with quantisation and balance", cures__quantisation=0.1, cures__balance=0.1
-            ),
+            _agch("with quantisation and balance", cures__quantisation=0.1, cures__balance=0.1),
         ),
         heads=("knn",),
         also=(*BOTH_WAYS, *(f"across.health.{name}" for name in HEALTH)),

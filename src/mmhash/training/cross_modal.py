@@ -116,9 +116,7 @@ class CrossModalRun:
         :class:`InputError` for a loss that is not finite.
         """
         c = self.config
-        scale = hash_scale(
-            c.schedule, epoch, self.settings.num_epochs, c.scale_min, c.scale_max
-        )
+        scale = hash_scale(c.schedule, epoch, self.settings.num_epochs, c.scale_min, c.scale_max)
         with one_thread():
             terms = self._train(epoch, scale)
             found, histogram = self._validate(scale)
@@ -159,7 +157,9 @@ class CrossModalRun:
             )
         return means
 
-    def _terms(self, image: Tensor, text: Tensor, labels: Tensor, scale: float) -> dict[str, Tensor]:
+    def _terms(
+        self, image: Tensor, text: Tensor, labels: Tensor, scale: float
+    ) -> dict[str, Tensor]:
         output = self.hasher.training_output(image, text, scale)
         terms = self.objective.terms(output, self.config)
         if self.pairwise_weight:
@@ -175,7 +175,11 @@ class CrossModalRun:
         features, device = self.data.features, self.device
         soft = {
             rows_name: encode_sides(
-                self.hasher, features, *caption_owners(features, rows, "first"), scale, device=device
+                self.hasher,
+                features,
+                *caption_owners(features, rows, "first"),
+                scale,
+                device=device,
             )
             for rows_name, rows in (("query", self.queries), ("item", self.items))
         }
@@ -214,4 +218,3 @@ class CrossModalRun:
     def complaints(self, row: Mapping[str, float]) -> list[str]:
         """Return a sentence for each sign, in a history row, that the run has collapsed."""
         return self.objective.complaints(row) if self.objective.complaints else []
-

@@ -238,9 +238,7 @@ def _smallest_batch(model: AnyConfig) -> int:
     return 2 if model.hash.enabled and model.hash.batch_norm else 1
 
 
-def _alignment_notes(
-    model: AnyConfig, weights: LossWeights, towers: EndToEnd | None
-) -> list[str]:
+def _alignment_notes(model: AnyConfig, weights: LossWeights, towers: EndToEnd | None) -> list[str]:
     """Say where L_cos cannot teach anything, and what would change that."""
     if not isinstance(model, ModelConfig):
         return []
@@ -283,9 +281,7 @@ def _settings_in_use(cache: Path, settings: TrainSettings) -> tuple[TrainSetting
     return in_use, found
 
 
-def _after_out_of_memory(
-    settings: TrainSettings, model: AnyConfig, ranks: Ranks
-) -> TrainSettings:
+def _after_out_of_memory(settings: TrainSettings, model: AnyConfig, ranks: Ranks) -> TrainSettings:
     """Return the settings to start over with; InputError with ``on_oom: stop`` or nothing left.
 
     With several ranks, too: the others are waiting for the one that has no room.
