@@ -1,7 +1,7 @@
 """What every cross-modal hasher offers: soft codes of images, of texts and of whole pairs."""
 
 from dataclasses import asdict, dataclass, field
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -70,11 +70,14 @@ class CrossModalHasher(nn.Module):
     Methods without steps (closed forms) override ``forward`` alone.
     """
 
-    hashed: ClassVar[bool] = True  # False: the codes are real vectors, compared by cosine
-
     def __init__(self, config: CrossModalConfig) -> None:
         super().__init__()
         self.config = config
+
+    @property
+    def hashed(self) -> bool:
+        """Whether the codes are soft bits; else they are real vectors, compared by cosine."""
+        return True
 
     @property
     def batch_mates(self) -> int | None:
