@@ -87,7 +87,7 @@ def train_tagger(
             out=scratch / "model",
         )
         tagger, scale = load_tagger(scratch / "model")
-    assert tagger is not None  # zero-shot has nothing to train
+    assert isinstance(tagger, Tagger)  # zero-shot has nothing to train
     return tagger, scale, summary
 
 

@@ -12,6 +12,7 @@ from mmhash.cost import measured
 from mmhash.encoders.device import choose_device
 from mmhash.errors import exit_code
 from mmhash.experiment import (
+    cross_modal_config,
     learning_towers,
     loss_weights,
     model_config,
@@ -21,7 +22,6 @@ from mmhash.experiment import (
 )
 from mmhash.features import load_features
 from mmhash.files import cache_dir, write_json
-from mmhash.models.config import ModelConfig
 from mmhash.models.cross_modal import CrossModalConfig
 from mmhash.params import Params, load_params
 from mmhash.ranks import ALONE, Ranks, joined, restarted
@@ -46,11 +46,10 @@ def fit(
     """Train into ``model/``; return what goes to ``metrics/train.json``."""
     dataset = load_features(Path("features"), Path("data"))
     vectors = dataset.features
-    model = model_config(
-        params, vectors.image.shape[1], vectors.text.shape[1], len(dataset.categories)
-    )
     categories = tuple(dataset.categories)
-    if isinstance(model, ModelConfig) and model.name == "zeroshot":
+    widths = vectors.image.shape[1], vectors.text.shape[1], len(categories)
+    model = cross_modal_config(params, *widths) or model_config(params, *widths)
+    if model.name == "zeroshot":
         write_untrained(Path("model"), model, categories)
         return {"notes": ["model.name is zeroshot: no training"]}
     data = TrainingData(vectors, dataset.training_rows(), dataset.rows("val"), categories)

@@ -28,9 +28,13 @@ from mmhash.training.cross_modal import OBJECTIVES, evenly
 from mmhash.training.encode import caption_owners, encode_sides
 
 # What is asked with, and what is searched: ``fused`` is image and text together.
+# Published protocols often search the codes of whole pairs (CMFH's unified codes): easier, since a
+# text then also meets the text of each item.
 TASKS = {
     "image_to_text": ("image", "text"),
     "text_to_image": ("text", "image"),
+    "image_to_fused": ("image", "fused"),
+    "text_to_fused": ("text", "fused"),
     "fused_to_fused": ("fused", "fused"),
 }
 CURVE = {
@@ -93,7 +97,9 @@ def evaluate_across(
     if items is None:
         return {}, {"val": empty, "test": empty}
     hashed = model is not None and _hashed(model)
-    labels, figures, curves = dataset.features.labels, {}, {}
+    labels = dataset.features.labels
+    figures: dict[str, Any] = {}
+    curves: dict[str, pa.Table] = {}
     for split in ("val", "test"):
         rows = dataset.rows(split)
         queries = side_codes(model, dataset, rows, hash_scale, device)

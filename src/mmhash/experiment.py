@@ -3,6 +3,7 @@
 import os
 from dataclasses import replace
 from pathlib import Path
+from typing import cast
 
 import torch
 
@@ -15,6 +16,7 @@ from mmhash.models.config import (
     FusionConfig,
     HashConfig,
     ModelConfig,
+    ModelName,
 )
 from mmhash.models.cross_modal import CrossModalConfig
 from mmhash.models.hashers import HASHERS, method_settings
@@ -25,25 +27,33 @@ from mmhash.training.end_to_end import EndToEnd
 from mmhash.training.settings import TrainSettings
 
 
-def model_config(
+def cross_modal_config(
     params: Params, image_dim: int, text_dim: int, num_classes: int
-) -> ModelConfig | CrossModalConfig:
-    """Return the architecture for features of these widths."""
-    if params.model.name in HASHERS:
-        block = getattr(params, params.model.name).model_dump()
-        return CrossModalConfig(
-            name=params.model.name,
-            image_dim=image_dim,
-            text_dim=text_dim,
-            bits=params.hash.bits,
-            settings=method_settings(params.model.name, block, params.run.dataset),
-            num_classes=num_classes,
-            schedule=params.hash.schedule,
-            scale_min=params.hash.scale_min,
-            scale_max=params.hash.scale_max,
-        )
+) -> CrossModalConfig | None:
+    """Return the cross-modal method for features of these widths; None: another method."""
+    name = params.model.name
+    if name not in HASHERS:
+        return None
+    return CrossModalConfig(
+        name=name,
+        image_dim=image_dim,
+        text_dim=text_dim,
+        bits=params.hash.bits,
+        settings=method_settings(name, getattr(params, name).model_dump(), params.run.dataset),
+        num_classes=num_classes,
+        schedule=params.hash.schedule,
+        scale_min=params.hash.scale_min,
+        scale_max=params.hash.scale_max,
+    )
+
+
+def model_config(params: Params, image_dim: int, text_dim: int, num_classes: int) -> ModelConfig:
+    """Return the architecture of the main method or its baselines for features of these widths.
+
+    Raises :class:`mmhash.errors.InputError` where ``model.name`` is another method.
+    """
     return ModelConfig(
-        name=params.model.name,
+        name=cast(ModelName, params.model.name),
         inputs=params.model.inputs,
         image_dim=image_dim,
         text_dim=text_dim,

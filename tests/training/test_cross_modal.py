@@ -59,14 +59,16 @@ def test_a_training_writes_what_the_taggers_writes_and_beats_chance(bench, confi
     model = config(name, num_epochs=12)
     summary = bench.train(model=model, **settings_of(model))
     written = {file.split("-")[0] for file in bench.files() if file.startswith("top/")}
-    assert written == {"top/epoch" + w.removeprefix("top/epoch") for w in written} and written
+    assert written == {"top/epoch" + w.removeprefix("top/epoch") for w in written}
+    assert written
     for file in ("best.safetensors", "last.safetensors", "config.json", "history.csv"):
         assert (bench.folder / "run" / file).is_file()
     assert json.loads((bench.folder / "run/config.json").read_text())["model"]["name"] == name
     labels = bench.data.features.labels.astype(int)
     chance = (labels[bench.data.val_rows] @ labels[bench.data.train_rows].T > 0).mean()
     assert summary.best_val_mAP > chance + 0.02
-    assert summary.epochs_run == 12 and summary.precision == "float32"
+    assert summary.epochs_run == 12
+    assert summary.precision == "float32"
 
 
 @pytest.mark.parametrize("name", SMALL)
@@ -98,7 +100,8 @@ def test_the_alternating_step_moves_every_network_in_turn(bench, config):
     bench.train("joint", model=joint, **settings_of(joint))
     bench.train("turns", model=turns, **settings_of(turns))
     one, other = (load_tagger(bench.folder / name)[0] for name in ("joint", "turns"))
-    assert one is not None and other is not None
+    assert one is not None
+    assert other is not None
     for name, tensor in one.state_dict().items():
         if tensor.dtype.is_floating_point and tensor.ndim == 2:
             assert not torch.equal(tensor, other.state_dict()[name]), name
@@ -203,6 +206,8 @@ def test_training_settings_come_from_the_methods_own_block(repository):
     changed = params.model_copy(update={"model": params.model.model_copy(update={"name": "agch"})})
     model = model_config(changed, 12, 12, 5)
     settings = train_settings(changed, model)
-    assert settings.batch_size == 32 and settings.num_epochs == 40
-    assert settings.early_stopping_patience == 40 and not settings.amp
+    assert settings.batch_size == 32
+    assert settings.num_epochs == 40
+    assert settings.early_stopping_patience == 40
+    assert not settings.amp
     assert make_settings().batch_size == 8

@@ -1,7 +1,5 @@
 """Studies of the main method and of its baselines."""
 
-from typing import Any
-
 from mmhash.ablations.study import ALPHA, Overrides, Row, Study, rows_of
 
 # The experiment plan's own values, whatever the defaults have become. Training length is left out:

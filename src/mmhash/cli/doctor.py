@@ -25,9 +25,15 @@ from mmhash.encoders.checkpoint import load_checkpoint
 from mmhash.encoders.device import choose_device, choose_precision, describe_device
 from mmhash.encoders.extract import extract
 from mmhash.errors import InputError
-from mmhash.experiment import loss_weights, model_config, train_settings
+from mmhash.experiment import (
+    cross_modal_config,
+    loss_weights,
+    model_config,
+    train_settings,
+)
 from mmhash.files import dvc_root, read_json, read_npy, read_table
-from mmhash.models.tagger import Tagger
+from mmhash.models.config import ModelConfig
+from mmhash.models.cross_modal import CrossModalConfig
 from mmhash.params import Params, load_params
 from mmhash.training.batches import RESIDENT_SHARE
 from mmhash.training.settings import training_precision
@@ -253,19 +259,21 @@ def _learning(params: Params, device: torch.device) -> TowerLoad | None:
     )
 
 
+def _model(params: Params, size: dict[str, float]) -> ModelConfig | CrossModalConfig:
+    """Return the architecture of the method at hand for data of this size."""
+    widths = int(size["image_width"]), int(size["text_width"]), int(size["classes"])
+    return cross_modal_config(params, *widths) or model_config(params, *widths)
+
+
 def _memory(
     params: Params, device: torch.device, size: dict[str, float], towers: TowerLoad | None
 ) -> Iterator[Finding]:
-    model = model_config(
-        params, int(size["image_width"]), int(size["text_width"]), int(size["classes"])
-    )
-    parameters = sum(parameter.numel() for parameter in Tagger(model).parameters())
-    parts = training_memory(
-        model, parameters, train_settings(params), int(size["images"]), round(size["captions"])
-    )
+    model = _model(params, size)
+    settings = train_settings(params, model)
+    parts = training_memory(model, settings, int(size["images"]), round(size["captions"]))
     if towers is not None:
         del parts["features"]  # nothing stored is read
-        parts |= towers.memory(train_settings(params))
+        parts |= towers.memory(settings)
     elif device.type == "cuda":
         card = torch.cuda.get_device_properties(device).total_memory
         if parts["features"] >= RESIDENT_SHARE * card:
@@ -297,10 +305,10 @@ def _duration(seconds: float) -> str:
 def _training_time(
     params: Params, device: torch.device, size: dict[str, float], towers: TowerLoad | None
 ) -> Finding:
-    model = model_config(
-        params, int(size["image_width"]), int(size["text_width"]), int(size["classes"])
-    )
-    settings = train_settings(params)
+    model = _model(params, size)
+    if model.name == "shallow":
+        return Finding("ok", "training time", "fitted at once, without epochs")
+    settings = train_settings(params, model)
     seconds = training_seconds(
         int(size["train"]), int(size["val"]), model, loss_weights(params), settings, device
     )

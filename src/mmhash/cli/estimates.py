@@ -11,15 +11,20 @@ import torch
 
 from mmhash.losses.total import LossWeights
 from mmhash.models.config import ModelConfig
+from mmhash.models.cross_modal import CrossModalConfig
+from mmhash.models.hashers import build_hasher
+from mmhash.models.tagger import Tagger
 from mmhash.training.batches import Features
-from mmhash.training.epoch import ROWS_TOGETHER, Run
+from mmhash.training.epoch import ROWS_TOGETHER
+from mmhash.training.loop import start
 from mmhash.training.settings import TrainingData, TrainSettings, training_precision
 
 SLICE_STEPS = 60  # optimiser steps that are timed
+SLICE_STEPS_WIDE = 6  # of a cross-modal method, whose networks are 4,096 wide
 REPEATS = 3  # of which the median counts
 
 
-def synthetic_data(rows: int, val_rows: int, model: ModelConfig) -> TrainingData:
+def synthetic_data(rows: int, val_rows: int, model: ModelConfig | CrossModalConfig) -> TrainingData:
     """Return random features of the model's widths: time does not depend on what they hold."""
     rng = np.random.default_rng(0)
     n = rows + val_rows
@@ -39,7 +44,7 @@ def synthetic_data(rows: int, val_rows: int, model: ModelConfig) -> TrainingData
 def training_seconds(
     rows: int,
     val_rows: int,
-    model: ModelConfig,
+    model: ModelConfig | CrossModalConfig,
     weights: LossWeights,
     settings: TrainSettings,
     device: torch.device,
@@ -57,12 +62,13 @@ def training_seconds(
     def seconds(slice_steps: int) -> float:
         data = synthetic_data(slice_steps * window, val_rows, model)
         with torch.random.fork_rng(devices=[]):
-            run = Run(data, model, weights, settings, precision, device)
+            run = start(data, model, weights, settings, precision, device)
             run.epoch(0)
             return median_seconds(lambda: run.epoch(0), device)
 
-    short = min(steps, SLICE_STEPS)
-    if steps <= 2 * SLICE_STEPS:
+    timed = SLICE_STEPS if isinstance(model, ModelConfig) else SLICE_STEPS_WIDE
+    short = min(steps, timed)
+    if steps <= 2 * timed:
         return settings.num_epochs * seconds(steps)
     once, twice = seconds(short), seconds(2 * short)
     per_step = max(twice - once, 0.0) / short
@@ -73,11 +79,11 @@ def median_seconds(work: Callable[[], object], device: torch.device) -> float:
     """Return the median time of a few runs of ``work``, waiting for the device."""
     readings = []
     for _ in range(REPEATS):
-        start = time.perf_counter()
+        began = time.perf_counter()
         work()
         if device.type == "cuda":
             torch.cuda.synchronize(device)
-        readings.append(time.perf_counter() - start)
+        readings.append(time.perf_counter() - began)
     return sorted(readings)[REPEATS // 2]
 
 
@@ -93,9 +99,9 @@ def extraction_seconds(
 
     def seconds(count: int) -> float:
         with tempfile.TemporaryDirectory(prefix="mmhash-doctor-") as folder:
-            start = time.perf_counter()
+            began = time.perf_counter()
             extract_some(count, Path(folder))
-            return time.perf_counter() - start
+            return time.perf_counter() - began
 
     small = min(16, available)
     seconds(small)  # warms the caches and the allocator
@@ -108,22 +114,38 @@ def extraction_seconds(
 
 
 def training_memory(
-    model: ModelConfig, parameters: int, settings: TrainSettings, rows: int, captions: int
+    model: ModelConfig | CrossModalConfig, settings: TrainSettings, rows: int, captions: int
 ) -> dict[str, float]:
     """Return the memory of a training by component, in bytes.
 
-    Weights, gradients and the two AdamW moments are float32; activations are what the backward
-    pass keeps of the micro batches that are computed together; features are stored as float16 and
+    Weights, gradients and the two moments of the optimiser are float32; activations are what the
+    backward pass keeps of the rows that are computed together; features are stored as float16 and
     may stay on the device.
     """
+    if isinstance(model, CrossModalConfig):
+        network: torch.nn.Module = build_hasher(model, 0)
+        layers = [layer for layer in network.modules() if isinstance(layer, torch.nn.Linear)]
+        widths = 3 * sum(layer.out_features for layer in layers)
+        return _memory_parts(network, settings.batch_size * widths, model, rows, captions)
     window = settings.batch_size * settings.gradient_accumulation_steps
     together = max(settings.batch_size, min(window, ROWS_TOGETHER))
     fused = 3 * max(model.image_dim, model.text_dim) + 2
     widths = 2 * fused + 3 * sum(model.fusion.mlp_dims) + 4 * model.hash.bits + model.num_classes
+    return _memory_parts(Tagger(model), together * widths, model, rows, captions)
+
+
+def _memory_parts(
+    network: torch.nn.Module,
+    kept: int,
+    model: ModelConfig | CrossModalConfig,
+    rows: int,
+    captions: int,
+) -> dict[str, float]:
+    parameters = sum(parameter.numel() for parameter in network.parameters())
     return {
         "weights": 4.0 * parameters,
         "gradients": 4.0 * parameters,
-        "AdamW moments": 8.0 * parameters,
-        "activations": 4.0 * together * widths,
+        "optimiser moments": 8.0 * parameters,
+        "activations": 4.0 * kept,
         "features": 2.0 * rows * (model.image_dim + captions * model.text_dim),
     }

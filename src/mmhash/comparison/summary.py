@@ -24,7 +24,13 @@ from mmhash.seeding import numpy_stream
 
 METRICS = "metrics/eval.json"
 # Retrieval tasks, and what a table calls them.
-ACROSS = {"image_to_text": "I→T", "text_to_image": "T→I", "fused_to_fused": "pair→pair"}
+ACROSS = {
+    "image_to_text": "I→T",
+    "text_to_image": "T→I",
+    "image_to_fused": "I→pair",
+    "text_to_fused": "T→pair",
+    "fused_to_fused": "pair→pair",
+}
 
 
 @dataclass(frozen=True)

@@ -205,7 +205,9 @@ def write_outputs(
     write_text(out / "h_histogram.csv", text)
 
 
-def write_untrained(out: Path, model: ModelConfig, categories: tuple[str, ...]) -> None:
+def write_untrained(
+    out: Path, model: ModelConfig | CrossModalConfig, categories: tuple[str, ...]
+) -> None:
     """Write what a training leaves, without weights and epochs, for a model that learns nothing."""
     write_json(out / "config.json", {"model": model.to_dict(), "categories": list(categories)})
     write_text(out / "history.csv", _table(HISTORY_COLUMNS, []))

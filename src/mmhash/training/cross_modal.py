@@ -19,7 +19,7 @@ from mmhash.losses.pairwise import pairwise_likelihood
 from mmhash.losses.total import LossWeights
 from mmhash.metrics.codes import code_metrics
 from mmhash.metrics.retrieval import retrieval_metrics
-from mmhash.models.cross_modal import CrossModalConfig, CrossModalHasher
+from mmhash.models.cross_modal import CrossModalConfig
 from mmhash.models.hash_layer import hash_scale
 from mmhash.models.hashers import build_hasher
 from mmhash.ranks import ALONE
@@ -31,8 +31,8 @@ from mmhash.training.selection import CODE_FIGURES, HISTOGRAM_BINS
 from mmhash.training.settings import TrainingData, TrainSettings
 
 Terms = Callable[[Any, CrossModalConfig], dict[str, Tensor]]
-Diagnostics = Callable[[CrossModalHasher, Any, Tensor], dict[str, float]]
-Complaints = Callable[[Mapping[str, float]], list[str]]
+Diagnostics = Callable[[Any, Any, Tensor], dict[str, float]]
+Complaints = Callable[[dict[str, float]], list[str]]
 
 VAL_QUERIES, VAL_ITEMS = 1000, 10_000  # at most: val only chooses the epoch
 
@@ -215,6 +215,6 @@ class CrossModalRun:
         output = self.hasher.training_output(image.float(), text.float(), scale)
         return self.objective.diagnostics(self.hasher, output, labels)
 
-    def complaints(self, row: Mapping[str, float]) -> list[str]:
+    def complaints(self, row: dict[str, float]) -> list[str]:
         """Return a sentence for each sign, in a history row, that the run has collapsed."""
         return self.objective.complaints(row) if self.objective.complaints else []

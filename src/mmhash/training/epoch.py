@@ -2,7 +2,7 @@
 
 import logging
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
 from typing import Any, NamedTuple
@@ -157,7 +157,7 @@ class Run:
         row |= {"val_loss": result.loss, "val_mAP": result.mean_ap} | result.codes | norms
         return row, result.histogram
 
-    def complaints(self, row: Mapping[str, float]) -> list[str]:  # noqa: ARG002
+    def complaints(self, row: dict[str, float]) -> list[str]:  # noqa: ARG002
         """Return nothing: the health of this method's codes stands in its history."""
         return []
 

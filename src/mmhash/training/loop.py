@@ -188,7 +188,7 @@ def _fit(
     towers: EndToEnd | None,
 ) -> tuple[Run | CrossModalRun, Progress]:
     """Train all epochs that are not yet in the state of ``folder``."""
-    run = _run(data, model, weights, settings, precision, device, towers)
+    run = start(data, model, weights, settings, precision, device, towers)
     progress, scaler = load_state(folder, run.state, run.optimizer)
     if run.ranks.agree(lambda: progress.epochs) != progress.epochs:
         raise InputError(
@@ -216,16 +216,16 @@ def _fit(
     return run, progress
 
 
-def _run(
+def start(
     data: TrainingData,
     model: AnyConfig,
     weights: LossWeights,
     settings: TrainSettings,
     precision: Precision,
     device: torch.device,
-    towers: EndToEnd | None,
+    towers: EndToEnd | None = None,
 ) -> Run | CrossModalRun:
-    """Return what trains an epoch of ``model``."""
+    """Return what trains ``model``, epoch by epoch."""
     if isinstance(model, ModelConfig):
         return Run(data, model, weights, settings, precision, device, towers)
     return CrossModalRun(data, model, weights, settings, device)
