@@ -151,6 +151,21 @@ def test_fused_codes_of_cmfh_are_the_unified_codes_of_its_factorisation():
     np.testing.assert_allclose(np.arctanh(fused.astype(np.float64)), unified, atol=1e-3)
 
 
+def test_collapse_of_cmfh_on_small_features_is_refused_and_weaker_terms_mend_it():
+    image, text, labels = planted()
+    f = 0.001
+    small = image * np.float32(f), text * np.float32(f), labels
+    with pytest.raises(InputError, match="cmfh: the factors explain nothing of features this sma"):
+        fit("cmfh", small, cmfh_iterations=300)
+    hasher = fit("cmfh", small, cmfh_iterations=300, cmfh_mu=100 * f**2, cmfh_gamma=0.01 * f**4)
+    assert len(np.unique(binarise(encode(hasher, *small[:2])[2]), axis=0)) > 10
+
+
+@pytest.mark.parametrize("rounds", [1, 5])
+def test_cmfh_stopped_early_is_no_collapse(rounds):
+    fit("cmfh", planted(), cmfh_iterations=rounds)
+
+
 def test_only_scm_reads_labels():
     image, text, labels = planted()
     none = np.zeros_like(labels)

@@ -92,12 +92,12 @@ def collective_factors(
 ) -> tuple[tuple[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray], list[float]]:
     """Return ((P_1, P_2), (A_1, A_2), objective after each round) of CMFH.
 
-    Collective matrix factorisation hashing (Ding, Guo & Zhou, CVPR 2014, Eq. 5), with items as
-    rows, λ_1 = ``image_weight``, λ_2 = 1 − λ_1:
+    Collective matrix factorisation hashing (Ding, Guo & Zhou, CVPR 2014, overall objective), with
+    items as rows, λ_1 = ``image_weight``, λ_2 = 1 − λ_1:
 
         O = Σ_m λ_m ‖X_m − V U_m‖² + μ ‖V − X_m P_m‖² + γ (‖U_m‖² + ‖P_m‖²)  + γ ‖V‖²
 
-    Each round sets every factor to its minimiser, the others held (Eqs. 7–9):
+    Each round sets every factor to its minimiser, the others held:
 
         U_m = (VᵀV + γ/λ_m I)⁻¹ VᵀX_m        P_m = (X_mᵀX_m + γ/μ I)⁻¹ X_mᵀV
         V = Σ_m X_m A_m,   A_m = (λ_m U_mᵀ + μ P_m) (Σ_m λ_m U_m U_mᵀ + (2μ + γ) I)⁻¹
@@ -105,6 +105,9 @@ def collective_factors(
     V starts random and is then linear in the features, so that rounds need XᵀX alone, not n rows.
     P_m (D_m, bits) encodes an item by one modality; A_m (D_m, bits) gives the unified code V of a
     pair, for training pairs the very V of the factorisation.
+
+    μ and γ are absolute, as published, while the other terms grow with n and with the unit of the
+    features: where Σ‖X_m‖² is small, γ wins and V tends to one direction, then to 0.
     """
     x = np.hstack([image, text])
     parts = (slice(0, image.shape[1]), slice(image.shape[1], x.shape[1]))
@@ -147,7 +150,7 @@ def semantic_directions(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return W_1 (D_i, bits) and W_2 (D_t, bits) of SCM, learnt one bit after the other.
 
-    Semantic correlation maximisation, sequential (Zhang & Li, AAAI 2014, Algorithm 1): with label
+    Semantic correlation maximisation, sequential learning (Zhang & Li, AAAI 2014): with label
     rows of length one L̃, S = 2 L̃L̃ᵀ − 11ᵀ, and R_t = bits · S − Σ_{k<t} sgn(X_1 w_k) sgn(X_2 v_k)ᵀ,
     bit t maximises wᵀ X_1ᵀ R_t X_2 v at unit variance of X_1 w and X_2 v (with the ridge of
     :func:`inverse_root`): the largest singular pair of the whitened X_1ᵀ R_t X_2. R_t, (n, n), is

@@ -12,10 +12,11 @@ Every method is a linear map of each modality, so one class holds them all and t
                          only one that reads labels
 
 The formulas are in :mod:`mmhash.models.closed_forms`. Weighting by the correlations ρ is that of
-Gong & Lazebnik (CVPR 2011, section 2.3): directions that the modalities hardly share would else
+Gong & Lazebnik (CVPR 2011, CCA-ITQ): directions that the modalities hardly share would else
 cost as many bits as the best. The code ``fused`` of a pair is the mean of its two projections,
 except for cmfh, which has a unified code of its own, V: the published figures of cmfh compare
-queries, encoded by one modality, with the V of the database items.
+queries, encoded by one modality, with the V of the database items. A V has seen both modalities of
+its item, so that a text query then also compares with texts; that is no search across modalities.
 """
 
 from typing import Any, NamedTuple
@@ -33,6 +34,8 @@ from mmhash.models.closed_forms import (
 )
 from mmhash.models.cross_modal import CrossModalConfig, CrossModalHasher, PairCodes
 from mmhash.seeding import numpy_stream
+
+LEAST_EXPLAINED = 1e-3  # share of the features' sum of squares that cmfh must explain
 
 
 class _Maps(NamedTuple):
@@ -152,7 +155,7 @@ def _cmfh_maps(
     config: CrossModalConfig, x: np.ndarray, y: np.ndarray, rng: np.random.Generator
 ) -> _Maps:
     settings = config.settings
-    own, unified, _ = collective_factors(
+    own, unified, objective = collective_factors(
         x,
         y,
         config.bits,
@@ -162,6 +165,13 @@ def _cmfh_maps(
         iterations=settings["cmfh_iterations"],
         rng=rng,
     )
+    weight = settings["cmfh_image_weight"]
+    of_nothing = weight * np.sum(x**2) + (1 - weight) * np.sum(y**2)  # O where every factor is 0
+    if abs(objective[-1] / of_nothing - 1) < LEAST_EXPLAINED:
+        raise InputError(
+            "shallow.method = cmfh: the factors explain nothing of features this small, codes "
+            "would be chance; scale the features up or lower cmfh_mu and cmfh_gamma"
+        )
     size = _root_mean_square(x @ unified[0] + y @ unified[1])
     left, right = own[0] / _root_mean_square(x @ own[0]), own[1] / _root_mean_square(y @ own[1])
     return _Maps(left, right, unified[0] / size, unified[1] / size)
