@@ -74,15 +74,18 @@ def hash_network(width: int, hidden: int, bits: int, dropout: float) -> nn.Seque
 class Ucmfh(CrossModalHasher):
     """The encoder and two hash networks; the fused code is the mean of image and text code.
 
-    ``attention`` batch is what the published code does: in training each row is a sequence of one
-    token (it has an axis in front), in encoding the rows of a batch are ONE sequence (it has none)
-    and see each other, so that codes depend on which rows go together. sample: one token always.
+    ``attention``: in training each row is a sequence of its own, of one token, whatever the
+    setting: the published training puts an axis in front of the batch. Its evaluation does not, so
+    there the rows of a batch are ONE sequence and see each other, queries included: that is
+    ``batch``, whose codes depend on which rows are encoded together. ``sample``: as in training.
 
-    ``query`` both, as published: a code of either modality comes from the token of the whole pair,
-    so a query brings its text to an image query and the other way round, and the two halves of a
-    token may agree without a common space of the modalities. single: the image code comes from
-    [x_v ; 0], the text code from [0 ; x_t], in training too; after training on whole pairs alone
-    such codes are at chance.
+    ``query``: ``both``, as published: either code comes from the token of the whole pair, so an
+    image query brings its text along and the other way round, and the two halves may agree without
+    any space that the modalities share. ``single``: the image code comes from [x_v ; 0], the text
+    code from [0 ; x_t], of items and queries, in encoding and in training. Training on whole pairs
+    does not teach such codes: on Wiki they retrieved no better than chance.
+
+    The mean's sign is that of the surer code where the two disagree.
     """
 
     def __init__(self, config: CrossModalConfig) -> None:
