@@ -8,7 +8,8 @@ Trains the MLP baseline and the main method at 32, 64 and 128 bits, with the pla
 (``PLAN_AS_WRITTEN`` of :mod:`mmhash.ablations.main_method`; 200 epochs) and with the defaults of
 params.yaml (30 epochs at most), and prints one table. Runs that stand in the results with the same
 parameters and features are kept; ``--again`` repeats them. It writes
-``benchmarks/results/sample_methods.json`` and puts the table between the marks in README.md. Each seed changes initial weights, dropout, order and captions.
+``benchmarks/results/sample_methods.json`` and puts the table between the marks in README.md.
+Each seed changes initial weights, dropout, order and captions.
 """
 
 import json

@@ -11,11 +11,12 @@ from mmhash.errors import InputError
 from mmhash.params import load_params, parse_params
 
 PARAMS = Path(__file__).resolve().parents[1] / "params.yaml"
+DEFAULTS = YAML(typ="safe", pure=True).load(PARAMS.read_text(encoding="utf-8"))
 
 
 @pytest.fixture
 def values() -> dict[str, Any]:
-    return YAML(typ="safe", pure=True).load(PARAMS.read_text(encoding="utf-8"))
+    return copy.deepcopy(DEFAULTS)
 
 
 def put(values: dict[str, Any], key: str, value: Any) -> dict[str, Any]:
@@ -125,9 +126,8 @@ def test_a_missing_file_says_where_to_run(tmp_path: Path) -> None:
 
 @given(st.recursive(st.none() | st.booleans() | st.integers() | st.text(), st.lists))
 def test_no_value_of_any_kind_gives_a_traceback(junk: Any) -> None:
-    values = YAML(typ="safe", pure=True).load(PARAMS.read_text(encoding="utf-8"))
     for key in ("hash", "hash.bits", "fusion.mlp_dims", "run.dataset"):
         try:
-            parse_params(put(values, key, junk))
+            parse_params(put(DEFAULTS, key, junk))
         except InputError as error:
             assert str(error).startswith("params.yaml")  # noqa: PT017

@@ -27,6 +27,9 @@ def _positive_or_auto(value: Any) -> Any:
     raise ValueError(f"{value!r} must be auto or a whole number from 1")
 
 
+# Methods with a classifier, in whose training the towers may take part.
+TAGGERS = ("full", "direction_only", "mlp")
+
 # Of one piece: the branches of a union would each complain, under keys that nobody has written.
 PositiveOrAuto = Annotated[int | Literal["auto"], PlainValidator(_positive_or_auto)]
 
@@ -317,16 +320,19 @@ class Params(Block):
                 f"encoder.unfreeze = {self.encoder.unfreeze} needs towers, and dataset "
                 f"{self.run.dataset} has none; set encoder.unfreeze=none"
             )
-        if self.model.name == "zeroshot":
-            raise ValueError("encoder.unfreeze: model.name = zeroshot trains nothing; set it none")
+        if self.model.name not in TAGGERS:
+            raise ValueError(
+                f"encoder.unfreeze: towers cannot learn with model.name = {self.model.name}; set "
+                "it none"
+            )
         return self
 
     @model_validator(mode="after")
     def _head_exists(self) -> "Params":
-        if self.model.name == "zeroshot" and self.knn.head != "knn":
+        if self.model.name not in TAGGERS and self.knn.head != "knn":
             raise ValueError(
-                f"knn.head = {self.knn.head} needs a trained classifier, and model.name = zeroshot "
-                "trains nothing; set knn.head=knn"
+                f"knn.head = {self.knn.head} needs a trained classifier, and model.name = "
+                f"{self.model.name} has none; set knn.head=knn"
             )
         return self
 

@@ -115,8 +115,8 @@ STUDIES = (
             "nor terms of quantisation and balance. Health, on test pairs: s_label_correlation, "
             "how the similarity of training agrees with labels; s_gap, its mean over pairs that "
             "share a label minus that over the others; graph_output_std and sign_agreement (with "
-            "the fused codes; 0.5 is chance) of the graph's codes; it_distance of an image's code to "
-            "its own text's and to others'; the mean output of the text encoder; the share of "
+            "the fused codes; 0.5 is chance) of the graph's codes; it_distance of an image's code "
+            "to its own text's and to others'; the mean output of the text encoder; the share of "
             "fused codes that are distinct.",
         ),
     ),

@@ -141,7 +141,8 @@ class CrossModalRun:
                 self.optimizer.zero_grad(set_to_none=True)
                 terms["loss"].backward()
                 for number, group in enumerate(self.optimizer.param_groups):
-                    group["lr"] = self.rates[number] * factor
+                    scheduled = group.get("scheduled", True)
+                    group["lr"] = self.rates[number] * (factor if scheduled else 1.0)
                     if number not in moving:
                         for parameter in group["params"]:
                             parameter.grad = None
