@@ -83,7 +83,7 @@ class Ucmfh(CrossModalHasher):
     image query brings its text along and the other way round, and the two halves may agree without
     any space that the modalities share. ``single``: the image code comes from [x_v ; 0], the text
     code from [0 ; x_t], of items and queries, in encoding and in training. Training on whole pairs
-    does not teach such codes: on Wiki they retrieved no better than chance.
+    does not teach such codes: on Wiki, at 64 bits, their mAP over all was .12 to .19, chance .17.
 
     The mean's sign is that of the surer code where the two disagree.
     """
