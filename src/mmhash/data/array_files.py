@@ -1,21 +1,23 @@
 """Arrays in the files that public packages come in, read without executing anything.
 
-``.npy`` (memory-mapped) and ``.npz``; MATLAB ``.mat`` up to version 7.2 (SciPy); MATLAB 7.3 and
-``.h5``, which are HDF5 and need the optional package h5py; ``.list``, lines of words of which one
-column holds whole numbers (the Wikipedia set's categories). Nothing is unpickled, and whatever is
+``.npy`` (memory-mapped) and ``.npz``; MATLAB ``.mat`` of version 5 to 7.2; MATLAB 7.3 and ``.h5``,
+which are HDF5 and need the optional package h5py; ``.list``, lines of words of which one column
+holds whole numbers (the Wikipedia set's categories). Nothing is unpickled, and whatever is
 no plain array of numbers (cells, structs, objects, texts) is refused before it is loaded.
 
-MATLAB stores columns first. SciPy undoes that; HDF5 shows such an array with its axes reversed, so
-arrays that MATLAB wrote (by the file's header, or by the attribute ``MATLAB_class`` that it puts on
-each) are turned round here. Arrays that Python wrote to HDF5 are left as they are.
+MATLAB stores columns first; HDF5 shows such an array with its axes reversed, so arrays that MATLAB
+wrote (by the file's header, or by the attribute ``MATLAB_class`` that it puts on each) are turned
+round here. Arrays that Python wrote to HDF5 are left as they are.
 """
 
+import struct
+import zlib
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
+from mmhash.data.matlab5 import list_variables, read_numbers
 from mmhash.errors import InputError
 from mmhash.files import read_npy
 
@@ -23,7 +25,6 @@ HDF5_MEND = "pip install -r requirements-mat73.txt"
 
 _HDF5_SIGNATURE = b"\x89HDF\r\n\x1a\n"  # HDF5 File Format Specification 3.0, II.A
 _MATLAB_BLOCK = 512  # MATLAB 7.3 puts its own header before the signature
-_MATLAB_NUMBERS = ("double", "single", "logical", "sparse", "int", "uint")  # how classes begin
 
 
 def load_array(path: Path, keys: Iterable[str] = ()) -> tuple[np.ndarray, str]:
@@ -61,7 +62,9 @@ def is_hdf5(path: Path) -> bool:
 
 
 def _by_matlab(head: bytes) -> bool:
-    return head.startswith(b"MATLAB 7.3 MAT-file")
+    """Return whether MATLAB's own header announces HDF5: by its text, or by version 2."""
+    version = head[124:126] in (b"\x00\x02", b"\x02\x00")
+    return head.startswith(b"MATLAB 7.3 MAT-file") or (head.startswith(b"MATLAB") and version)
 
 
 def _numbers(array: np.ndarray, where: str) -> np.ndarray:
@@ -100,27 +103,17 @@ def _load_npz(path: Path, keys: tuple[str, ...]) -> tuple[np.ndarray, str]:
 
 
 def _load_matlab(path: Path, keys: tuple[str, ...]) -> tuple[np.ndarray, str]:
-    from scipy.io import loadmat, whosmat  # only datasets in such files need them
-    from scipy.sparse import issparse
-
     try:
-        kinds = {name: kind for name, _, kind in whosmat(path)}
-        key = _pick(path, keys, kinds)
-        if not kinds[key].startswith(_MATLAB_NUMBERS):
+        held = list_variables(path)
+        key = _pick(path, keys, held)
+        if held[key].kind not in ("dense", "sparse"):
             raise InputError(
-                f"{path}, {key}: is a MATLAB {kinds[key]}, must be an array of numbers; in MATLAB, "
-                "convert it (cell2mat, table2array) and save it again"
+                f"{path}, {key}: is a MATLAB {held[key].kind}, must be an array of numbers; "
+                "convert it in MATLAB (cell2mat, real) and save it again"
             )
-        array: Any = loadmat(path, variable_names=[key])[key]
-    except InputError:
-        raise
-    except Exception as error:  # whatever its parser trips over in a damaged file
+        return read_numbers(path, held[key]), key
+    except (ValueError, OSError, MemoryError, struct.error, zlib.error) as error:
         raise _damaged(path, ".mat", error) from None
-    if issparse(array):
-        array = (
-            array.astype(np.float32).toarray() if array.dtype.kind in "biuf" else array.toarray()
-        )
-    return array, key
 
 
 def _load_hdf5(path: Path, keys: tuple[str, ...]) -> tuple[np.ndarray, str]:
