@@ -8,10 +8,10 @@ import sys
 import _checkout  # noqa: F401
 
 from mmhash.cost import measured
-from mmhash.data.folder import read_feature_folder, set_val_aside
+from mmhash.data.folder import set_val_aside
 from mmhash.data.folds import fold_table
 from mmhash.data.karpathy import read_karpathy, split_counts, split_table
-from mmhash.data.source import split_file
+from mmhash.data.source import is_folder_dataset, open_feature_dataset, split_file
 from mmhash.errors import exit_code
 from mmhash.files import dvc_root, read_table, write_json, write_table
 from mmhash.params import load_params
@@ -20,14 +20,14 @@ from mmhash.params import load_params
 def main() -> None:
     """Write ``data/split.parquet`` and what it is to ``metrics/split.json``."""
     params = load_params()
-    root = dvc_root() / params.dataset.root
+    name, root = params.run.dataset, dvc_root() / params.dataset.root
+    strict = params.dataset.strict_counts
     with measured("download_karpathy_split"):
         images = read_table("data/images.parquet")
-        if params.run.dataset == "features":
-            split = set_val_aside(read_feature_folder(root).split, params.split.seed)
+        if is_folder_dataset(name):
+            split = set_val_aside(open_feature_dataset(name, root, strict).split, params.split.seed)
         else:
-            karpathy = read_karpathy(split_file(params.run.dataset, root))
-            split = split_table(images, karpathy, params.dataset.strict_counts)
+            split = split_table(images, read_karpathy(split_file(name, root)), strict)
         figures = {"protocol": params.split.protocol}
         if params.split.protocol == "kfold":
             split, figures["kfold"] = fold_table(

@@ -10,8 +10,8 @@ import torch
 
 from mmhash.cost import measured
 from mmhash.data.coco import image_path
-from mmhash.data.folder import copy_features, read_feature_folder
-from mmhash.data.source import ensure_raw
+from mmhash.data.folder import copy_features
+from mmhash.data.source import ensure_raw, is_folder_dataset, open_feature_dataset
 from mmhash.encoders.batch import extraction_batch
 from mmhash.encoders.checkpoint import load_checkpoint
 from mmhash.encoders.device import choose_device, choose_precision
@@ -72,8 +72,8 @@ def encode(params: Params, root: Path, device: torch.device, ranks: Ranks) -> in
 def main() -> None:
     """Write ``features/`` and ``metrics/features.json``."""
     params = load_params()
-    root = dvc_root() / params.dataset.root
-    copied = params.run.dataset == "features"
+    name, root = params.run.dataset, dvc_root() / params.dataset.root
+    copied = is_folder_dataset(name)
     device = choose_device("cpu" if copied else params.profile.device)
     if not copied and restarted(params.profile.processes):
         return
@@ -83,7 +83,7 @@ def main() -> None:
             if not copied:
                 figures["batch"] = encode(params, root, device, ranks)
             elif ranks.first:
-                copy_features(read_feature_folder(root), OUT, params.features.dtype)
+                copy_features(open_feature_dataset(name, root), OUT, params.features.dtype)
             if ranks.first:
                 write_json("metrics/features.json", feature_summary(OUT))
 

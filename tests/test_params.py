@@ -35,7 +35,7 @@ def put(values: dict[str, Any], key: str, value: Any) -> dict[str, Any]:
         ("hash.bits", 60, "hash.bits = 60: must be 16, 32, 64, 128 or 256"),
         ("knn.k", 0, "knn.k = 0: must be greater than or equal to 1"),
         ("hash.bitz", 64, "unknown key hash.bitz"),
-        ("run.dataset", "coco", "must be 'sample', 'coco2014' or 'features'"),
+        ("run.dataset", "coco", "must be 'sample', 'coco2014', 'features', 'wiki', 'mir"),
         ("hash.enabled", "yes", "must be a valid boolean"),
         ("train.lr", "fast", "must be a valid number"),
         ("train.lr", float("nan"), "must be a finite number"),

@@ -37,7 +37,7 @@ PositiveOrAuto = Annotated[int | Literal["auto"], PlainValidator(_positive_or_au
 class Run(Block):
     """The two one-word switches."""
 
-    dataset: Literal["sample", "coco2014", "features"]
+    dataset: Literal["sample", "coco2014", "features", "wiki", "mirflickr25k", "nuswide"]
     hardware: Literal["auto", "cpu", "rtx5080_16gb", "emergency"]
 
 
@@ -64,6 +64,9 @@ class Datasets(Block):
     sample: Dataset
     coco2014: Dataset
     features: Dataset
+    wiki: Dataset
+    mirflickr25k: Dataset
+    nuswide: Dataset
 
 
 class Hardware(Block):

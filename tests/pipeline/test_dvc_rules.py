@@ -52,6 +52,7 @@ def test_no_dependency_or_output_is_raw_data_or_a_folder_of_code(stage: str) -> 
     outs = [next(iter(o)) if isinstance(o, dict) else o for o in entry.get("outs", [])]
     for path in [*entry["deps"], *outs]:
         assert not path.startswith(("data/sample/raw", "data/coco", "data/features"))
+        assert not path.startswith(("data/wiki", "data/mirflickr25k", "data/nuswide"))
         assert path not in ("src", "src/mmhash", "stages")
         assert not (path.startswith("src/") and (ROOT / path).is_dir())
 

@@ -19,7 +19,7 @@ from mmhash.cli.estimates import (
 from mmhash.cli.report import Finding, show
 from mmhash.cli.tower_estimates import TowerLoad
 from mmhash.data.coco import image_path
-from mmhash.data.source import ensure_raw
+from mmhash.data.source import ensure_raw, is_folder_dataset
 from mmhash.encoders.batch import extraction_batch
 from mmhash.encoders.checkpoint import load_checkpoint
 from mmhash.encoders.device import choose_device, choose_precision, describe_device
@@ -40,9 +40,12 @@ from mmhash.training.settings import training_precision
 
 GB = 1e9
 # Images, val rows, captions an image, classes and widths before anything has been extracted.
-EXPECTED = {
+EXPECTED: dict[str, dict[str, float]] = {
     "sample": {"images": 5200, "val": 600, "captions": 5.5, "classes": 80, "width": 96},
     "coco2014": {"images": 123287, "val": 5000, "captions": 5.0, "classes": 80, "width": 768},
+    "wiki": {"images": 2866, "val": 217, "train": 1956, "classes": 10, "width": 128},
+    "mirflickr25k": {"images": 20015, "val": 1000, "train": 5000, "classes": 24, "width": 4096},
+    "nuswide": {"images": 186577, "val": 1000, "train": 5000, "classes": 10, "width": 4096},
 }
 
 
@@ -83,7 +86,7 @@ def _findings(params: Params, timing: bool) -> Iterator[Finding]:
     yield from _memory(params, device, size, towers)
     if timing and dataset.status != "fail":
         yield _training_time(params, device, size, towers)
-        if params.run.dataset != "features":
+        if not is_folder_dataset(params.run.dataset):
             yield _extraction_time(params, device, size)
 
 
@@ -136,7 +139,7 @@ def _dataset(params: Params) -> Finding:
 def _checkpoint(params: Params) -> Finding:
     source = params.dataset.encoder
     if source is None:
-        return Finding("ok", "checkpoint", "none needed: the features are yours")
+        return Finding("ok", "checkpoint", "none needed: the features are ready made")
     folder = Path(source.checkpoint)
     if folder.is_dir():
         if any(folder.glob("*.safetensors")):
@@ -191,8 +194,9 @@ def _size(params: Params) -> dict[str, float]:
 def _sized(known: dict[str, float]) -> dict[str, float]:
     """Fill in what follows from the number of images: about 8 % are val and test."""
     return {
-        **{name: value for name, value in known.items() if name != "width"},
+        "captions": 1.0,
         "train": known["images"] - 2 * known["val"],
+        **{name: value for name, value in known.items() if name != "width"},
         "image_width": known["width"],
         "text_width": known["width"],
     }

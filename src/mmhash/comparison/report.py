@@ -15,6 +15,9 @@ DATASETS = {
     "sample": "sample (synthetic, drawn by this repository; its figures say nothing about COCO)",
     "coco2014": "MS-COCO 2014",
     "features": "features (brought by the user)",
+    "wiki": "Wiki",
+    "mirflickr25k": "MIRFlickr-25K",
+    "nuswide": "NUS-WIDE (10 labels)",
 }
 Records = list[dict[str, Any]]  # rows of a CSV file
 

@@ -41,8 +41,9 @@ _FLOATS = (np.dtype(np.float16), np.dtype(np.float32))
 @dataclass(frozen=True)
 class FeatureFolder:
     """A checked folder. ``image`` (N, D_i), ``text`` (ΣT, D_t) and ``text_offset`` (N+1,) stand in
-    the order of the files; ``images``, ``split`` and ``caption_offset`` (N+1,) in the order of
-    image ids, of which row i is the files' row ``order[i]``.
+    the order of the files; ``images``, ``split`` and ``caption_offset`` (M+1,) in the order of
+    image ids, of which row i is the files' row ``order[i]``; rows that ``order`` (M,) does not name
+    are left out. ``names`` has what messages call image.npy and text.npy.
     """
 
     root: Path
@@ -54,6 +55,7 @@ class FeatureFolder:
     categories: list[dict[str, Any]]
     split: pa.Table
     caption_offset: np.ndarray
+    names: dict[str, str]
 
 
 def read_feature_folder(root: Path) -> FeatureFolder:
@@ -81,21 +83,52 @@ def read_feature_folder(root: Path) -> FeatureFolder:
         _check_features(features, root / name)
 
     categories = _read_categories(root)
-    category_rows, category_columns = _read_labels(root, n, len(categories))
-    split = _read_split(root, n)[order]
+    return assemble(
+        root=root,
+        image=image,
+        text=text,
+        text_offset=text_offset,
+        image_id=image_id,
+        order=order,
+        positives=_read_labels(root, n, len(categories)),
+        categories=categories,
+        split=_read_split(root, n),
+        names={name: f"{name} of the feature folder" for name in ("image.npy", "text.npy")},
+    )
 
+
+def assemble(
+    *,
+    root: Path,
+    image: np.ndarray,
+    text: np.ndarray,
+    text_offset: np.ndarray,
+    image_id: np.ndarray,
+    order: np.ndarray,
+    positives: tuple[np.ndarray, ...],
+    categories: list[dict[str, Any]],
+    split: np.ndarray,
+    names: dict[str, str],
+) -> FeatureFolder:
+    """Return the folder of arrays that have been checked.
+
+    ``image_id``, ``split`` (N,) (numbers of :data:`SPLIT_NAMES`) and ``positives``, the row and the
+    column of every positive label in row order, stand in the order of the files like the features.
+    """
     counts = np.diff(text_offset)[order]
     caption_offset = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
     ids = np.array([category["id"] for category in categories], dtype=np.int32)
-    category_offset = np.searchsorted(category_rows, np.arange(n + 1))
+    category_rows, category_columns = positives
+    category_offset = np.searchsorted(category_rows, np.arange(len(image_id) + 1))
     column_rows, gathered_offset = _gather(category_offset, order)
+    m = len(order)
     images = pa.table(
         {
             "image_id": image_id[order],
-            "folder": pa.repeat("", n),
-            "file_name": pa.repeat("", n),
-            "width": np.zeros(n, dtype=np.int32),
-            "height": np.zeros(n, dtype=np.int32),
+            "folder": pa.repeat("", m),
+            "file_name": pa.repeat("", m),
+            "width": np.zeros(m, dtype=np.int32),
+            "height": np.zeros(m, dtype=np.int32),
             "captions": pa.ListArray.from_arrays(
                 caption_offset.astype(np.int32), pa.repeat("", int(caption_offset[-1]))
             ),
@@ -105,7 +138,7 @@ def read_feature_folder(root: Path) -> FeatureFolder:
         },
         schema=IMAGES_SCHEMA,
     )
-    names = np.array(SPLIT_NAMES, dtype=object)[split]
+    split_names = np.array(SPLIT_NAMES, dtype=object)[split[order]]
     return FeatureFolder(
         root=root,
         image=image,
@@ -114,8 +147,9 @@ def read_feature_folder(root: Path) -> FeatureFolder:
         order=order,
         images=images,
         categories=categories,
-        split=pa.table({"image_id": image_id[order], "split": names}, schema=SPLIT_SCHEMA),
+        split=pa.table({"image_id": image_id[order], "split": split_names}, schema=SPLIT_SCHEMA),
         caption_offset=caption_offset,
+        names=names,
     )
 
 
@@ -163,9 +197,12 @@ def copy_features(folder: FeatureFolder, out: Path, dtype: str) -> dict[str, Any
     Raises :class:`InputError` where a float32 value is too large for float16.
     """
     kind = np.dtype(dtype)
-    _copy_rows(folder.image, _blocks_of(folder.order, folder.image), out / "image.npy", kind)
     text_rows, caption_offset = _gather(folder.text_offset, folder.order)
-    _copy_rows(folder.text, _blocks_of(text_rows, folder.text), out / "text.npy", kind)
+    for name, source, rows in (
+        ("image.npy", folder.image, folder.order),
+        ("text.npy", folder.text, text_rows),
+    ):
+        _copy_rows(source, rows, out / name, kind, folder.names[name])
     write_npy(out / OFFSET_FILE, caption_offset)
     write_npy(out / "image_id.npy", folder.images["image_id"].to_numpy())
     image_width, text_width = folder.image.shape[1], folder.text.shape[1]
@@ -223,7 +260,7 @@ def _check_unique(image_id: np.ndarray, order: np.ndarray, root: Path) -> None:
         )
 
 
-def _row_blocks(array: np.ndarray) -> Iterator[tuple[int, np.ndarray]]:
+def row_blocks(array: np.ndarray) -> Iterator[tuple[int, np.ndarray]]:
     """Yield (first row, rows), each block at most about :data:`BLOCK_BYTES`."""
     step = max(1, BLOCK_BYTES // max(1, array[:1].nbytes))
     for start in range(0, len(array), step):
@@ -234,7 +271,7 @@ def _row_blocks(array: np.ndarray) -> Iterator[tuple[int, np.ndarray]]:
 def _check_features(features: np.ndarray, path: Path) -> None:
     if 0 in features.shape:
         raise InputError(f"{path}: shape is {features.shape}; save vectors of at least one number")
-    for start, block in _row_blocks(features):
+    for start, block in row_blocks(features):
         bad = np.flatnonzero(~np.isfinite(block).all(axis=1))
         if len(bad):
             raise InputError(
@@ -301,7 +338,7 @@ def _read_labels(root: Path, n: int, classes: int) -> tuple[np.ndarray, np.ndarr
             f"{path}: has {labels.shape[1]} columns, but categories.json has {classes} names"
         )
     rows, columns = [], []
-    for start, block in _row_blocks(labels):
+    for start, block in row_blocks(labels):
         bad = np.flatnonzero((block > 1).any(axis=1))
         if len(bad):
             raise InputError(
@@ -336,27 +373,24 @@ def _gather(offset: np.ndarray, order: np.ndarray) -> tuple[np.ndarray, np.ndarr
     return rows, new
 
 
-def _blocks_of(rows: np.ndarray, array: np.ndarray) -> Iterator[np.ndarray]:
-    step = max(1, BLOCK_BYTES // array[:1].nbytes)
-    for start in range(0, len(rows), step):
-        yield rows[start : start + step]
-
-
 def _copy_rows(
-    source: np.ndarray, blocks: Iterator[np.ndarray], target: Path, dtype: np.dtype
+    source: np.ndarray, rows: np.ndarray, target: Path, dtype: np.dtype, name: str
 ) -> None:
-    """Write the rows of ``source`` that ``blocks`` name, one after another, as one ``.npy``."""
+    """Write ``rows`` of ``source``, one after another, as one ``.npy``; messages say ``name``."""
+    step = max(1, BLOCK_BYTES // source[:1].nbytes)
     with atomic_path(target) as temporary, temporary.open("wb") as stream:
-        header = {"descr": dtype.str, "fortran_order": False, "shape": source.shape}
+        shape = (len(rows), *source.shape[1:])
+        header = {"descr": dtype.str, "fortran_order": False, "shape": shape}
         np.lib.format.write_array_header_1_0(stream, header)
-        for rows in blocks:
-            block = np.take(source, rows, axis=0)  # faster than source[rows] in C order
+        for start in range(0, len(rows), step):
+            taken = rows[start : start + step]
+            block = np.take(source, taken, axis=0)  # faster than source[taken] in C order
             forget_pages(source)
             if dtype.itemsize < block.dtype.itemsize:
                 large = np.flatnonzero((np.abs(block) > np.finfo(dtype).max).any(axis=1))
                 if len(large):
                     raise InputError(
-                        f"{target.name} of the feature folder: row {rows[large[0]]} holds a value "
-                        f"too large for {dtype.name}; set features.dtype=float32"
+                        f"{name}: row {taken[large[0]]} holds a value too large for {dtype.name}; "
+                        "set features.dtype=float32"
                     )
             stream.write(np.ascontiguousarray(block, dtype=dtype).data)

@@ -1,10 +1,11 @@
 """Raw data of a dataset: make sure it is there, and say in a manifest what it is.
 
-``sample`` is drawn, ``features`` are the user's arrays. ``coco2014`` is an existing folder that is
-read in place; with ``download`` the official archives that it lacks are unpacked into it, and the
-split file, the one small thing that most copies lack, into ``.cache/downloads`` of the main
-checkout. The manifest holds no times and no absolute paths, so the same data give the
-same bytes on every machine.
+``sample`` is drawn, ``features`` are the user's arrays, the public sets (``wiki``,
+``mirflickr25k``, ``nuswide``) arrays of packages that others published. ``coco2014`` is an existing
+folder that is read in place; with ``download`` the official archives that it lacks are unpacked
+into it, and the split file, the one small thing that most copies lack, into ``.cache/downloads`` of
+the main checkout. The manifest holds no times and no absolute paths, so the same data give the same
+bytes on every machine.
 """
 
 import os
@@ -16,10 +17,20 @@ from typing import Any
 from mmhash.data.archives import extract_member, unpack
 from mmhash.data.coco import annotated_folders, how_to_get_coco, picture_folder
 from mmhash.data.download import fetch, side_by_side
-from mmhash.data.folder import FEATURE_FILES, OFFSET_FILE, require_feature_files
+from mmhash.data.folder import (
+    FEATURE_FILES,
+    OFFSET_FILE,
+    FeatureFolder,
+    read_feature_folder,
+    require_feature_files,
+)
 from mmhash.data.karpathy import find_split_file
+from mmhash.data.public_sets import files_in_use, find_files, read_public_set
 from mmhash.errors import InputError
-from mmhash.files import dvc_root, require_space, sha256_file
+from mmhash.files import dvc_root, read_json, require_space, sha256_file
+
+PUBLIC_SETS = ("wiki", "mirflickr25k", "nuswide")
+DESCRIPTORS = Path("data/descriptors")
 
 _PICTURES = (".jpg", ".jpeg", ".png")
 
@@ -43,6 +54,8 @@ def prepare_raw(
     if name == "features":
         names = [*FEATURE_FILES, *([OFFSET_FILE] if (root / OFFSET_FILE).is_file() else [])]
         return _manifest(name, {file: root / file for file in names}, {})
+    if name in PUBLIC_SETS:
+        return _manifest(name, files_in_use(root, descriptor), {})
     split = _find_split(name, root)
     if split is None and download and name == "coco2014":
         split = _fetch_split(name, descriptor["split_file"])
@@ -72,12 +85,34 @@ def ensure_raw(name: str, root: Path) -> None:
             draw_sample(root)
     elif name == "features":
         require_feature_files(root)
+    elif name in PUBLIC_SETS:
+        find_files(root, _descriptor(name))
     else:
         for folder in annotated_folders(root):
             if not _count_pictures(root, folder):
                 raise InputError(
                     f"{picture_folder(root, folder)}: no pictures there; {how_to_get_coco(root)}"
                 )
+
+
+def is_folder_dataset(name: str) -> bool:
+    """Return whether dataset ``name`` is arrays of features, without pictures and towers."""
+    return name == "features" or name in PUBLIC_SETS
+
+
+def open_feature_dataset(name: str, root: Path, strict_counts: bool = False) -> FeatureFolder:
+    """Read and check the arrays of a dataset that :func:`is_folder_dataset` names.
+
+    ``strict_counts``: a public set must have the published number of rows. Raises
+    :class:`InputError` naming file, row and mend.
+    """
+    if name == "features":
+        return read_feature_folder(root)
+    return read_public_set(root, _descriptor(name), strict_counts)
+
+
+def _descriptor(name: str) -> dict[str, Any]:
+    return read_json(DESCRIPTORS / f"{name}.json")
 
 
 def split_file(name: str, root: Path) -> Path:
