@@ -127,7 +127,7 @@ def agch_diagnostics(hasher: Agch, output: AgchOutput, labels: Tensor) -> dict[s
         "it_distance_others": float((distance.sum() - own) / (n * (n - 1))),
         "text_output_mean": float(output.text.mean()),
     }
-    weights = [p.flatten() for p in hasher.graphs.parameters() if p.ndim == 2]
+    weights = [p.detach().flatten() for p in hasher.graphs.parameters() if p.ndim == 2]
     if weights:
         figures["graph_weight_std"] = float(torch.cat(weights).std(correction=0))
     for name, code in (("image", output.graph_image), ("text", output.graph_text)):
