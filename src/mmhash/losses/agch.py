@@ -36,10 +36,11 @@ def agch_terms(output: AgchOutput, config: CrossModalConfig) -> dict[str, Tensor
 
         loss = α L1 + δ L2 + w₃ L3 + w_d ‖B_v − B_t‖² + w_q Σ_{v,t,h} L_quant + w_b Σ_{v,t,h} L_bal
 
-    The parts are unweighted. The weights from w₃ on are cures, which the paper does not have;
-    L_quant and L_bal (:mod:`mmhash.losses.hashing`) read the codes before normalisation. Without
-    the graph L2 is 0. Without the fusion no term reads B_h: in L3 the code of the other modality
-    stands in its place, since nothing else would relate the bits of images to those of texts.
+    The parts are without these weights; β and λ are within L3. The weights from w₃ on are cures,
+    which the paper does not have; L_quant and L_bal (:mod:`mmhash.losses.hashing`) read the codes
+    before normalisation. Without the graph L2 is 0. Without the fusion no term reads B_h: in L3 the
+    code of the other modality stands in its place, since nothing else would relate the bits of
+    images to those of texts.
     """
     settings = config.settings
     cures, target = settings["cures"], output.target
@@ -127,7 +128,7 @@ def agch_diagnostics(hasher: Agch, output: AgchOutput, labels: Tensor) -> dict[s
         "it_distance_others": float((distance.sum() - own) / (n * (n - 1))),
         "text_output_mean": float(output.text.mean()),
     }
-    weights = [p.flatten() for p in hasher.graphs.parameters() if p.ndim == 2]
+    weights = [p.detach().flatten() for p in hasher.graphs.parameters() if p.ndim == 2]
     if weights:
         figures["graph_weight_std"] = float(torch.cat(weights).std(correction=0))
     for name, code in (("image", output.graph_image), ("text", output.graph_text)):
@@ -174,8 +175,8 @@ def agch_complaints(row: dict[str, float]) -> list[str]:
         if row.get(f"graph_output_std_{name}", 1.0) < GRAPH_STD_LOW:
             complaints.append(
                 f"the {name} graph's output varies by {row[f'graph_output_std_{name}']:.3f} over "
-                "items: the graph levels all of them; raise agch.delta or agch.lr_graph, or try "
-                "fewer agch.graph_dims"
+                "items: the graph levels all of them; raise agch.delta, lower "
+                "agch.weight_decay, or try fewer agch.graph_dims"
             )
         if row.get(f"sign_agreement_{name}", 1.0) < AGREEMENT_CHANCE:
             complaints.append(

@@ -99,6 +99,12 @@ def similarity(image: Tensor, text: Tensor, settings: Mapping[str, Any]) -> Tens
     return kinds[settings["similarity"]]
 
 
+def block_diagonal(adjacency: Tensor, size: int) -> Tensor:
+    """Return ``adjacency`` (n, n) with the edges within each ``size`` consecutive rows alone."""
+    block = torch.arange(len(adjacency), device=adjacency.device) // size
+    return adjacency * (block[:, None] == block)
+
+
 def normalised_graph(adjacency: Tensor) -> Tensor:
     """Return D^-½ A D^-½ with the degrees D_ii = Σ_j |A_ij|; ``adjacency`` is (n, n) symmetric.
 
@@ -220,6 +226,8 @@ class Agch(CrossModalHasher):
         """Return the codes of a batch with its similarity and, with the graph, B_gv and B_gt.
 
         The graph's edges are S before it is re-scaled to S' (``graph_input: rescaled`` takes S').
+        In eval mode each ``batch_size`` rows have a graph of their own, as in training: the more
+        nodes a graph joins, the more it levels them, and diagnostics would see another graph.
         """
         settings = self.config.settings
         codes, hidden = self._encode(image, text, scale)
@@ -227,7 +235,10 @@ class Agch(CrossModalHasher):
         target = 2.0 * s - 1.0
         b_gv = b_gt = None
         if settings["graph"]:
-            graph = normalised_graph(target if settings["graph_input"] == "rescaled" else s)
+            edges = target if settings["graph_input"] == "rescaled" else s
+            if not self.training:
+                edges = block_diagonal(edges, settings["batch_size"])
+            graph = normalised_graph(edges)
             nodes = codes[:2] if settings["graph_features"] == "codes" else hidden
             b_gv = torch.tanh(scale * self.graphs["image"](graph, nodes[0]))
             b_gt = torch.tanh(scale * self.graphs["text"](graph, nodes[1]))
