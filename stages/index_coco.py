@@ -7,7 +7,7 @@ import _checkout  # noqa: F401
 from mmhash.cost import measured
 from mmhash.data.coco import data_statistics, read_coco
 from mmhash.data.folder import read_feature_folder
-from mmhash.data.source import ensure_raw
+from mmhash.data.raw import ensure_raw
 from mmhash.errors import exit_code
 from mmhash.files import dvc_root, write_json, write_table
 from mmhash.params import load_params

@@ -21,7 +21,7 @@ FLOORS = [
     ["models"],
     ["losses"],
     ["training"],
-    ["features", "experiment", "unfreezing"],
+    ["features", "experiment", "tuned", "unfreezing"],
     ["heads"],
     ["evaluation", "ablations"],
     ["experiments"],
