@@ -11,7 +11,7 @@ from mmhash.cost import measured
 from mmhash.data.folder import set_val_aside
 from mmhash.data.folds import fold_table
 from mmhash.data.karpathy import read_karpathy, split_counts, split_table
-from mmhash.data.source import is_folder_dataset, open_feature_dataset, split_file
+from mmhash.data.raw import is_folder_dataset, open_feature_dataset, split_file
 from mmhash.errors import exit_code
 from mmhash.files import dvc_root, read_table, write_json, write_table
 from mmhash.params import load_params

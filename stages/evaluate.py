@@ -13,11 +13,11 @@ from mmhash.errors import exit_code
 from mmhash.evaluation import (
     evaluate_heads,
     evaluate_retrieval,
+    evaluated_dataset,
     score_split,
     search_cost,
     with_hybrid,
 )
-from mmhash.experiment import evaluated_dataset
 from mmhash.files import write_json, write_npy, write_table
 from mmhash.models.weights import load_tagger
 from mmhash.params import load_params

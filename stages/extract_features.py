@@ -11,7 +11,7 @@ import torch
 from mmhash.cost import measured
 from mmhash.data.coco import image_path
 from mmhash.data.folder import copy_features
-from mmhash.data.source import ensure_raw, is_folder_dataset, open_feature_dataset
+from mmhash.data.raw import ensure_raw, is_folder_dataset, open_feature_dataset
 from mmhash.encoders.batch import extraction_batch
 from mmhash.encoders.checkpoint import load_checkpoint
 from mmhash.encoders.device import choose_device, choose_precision

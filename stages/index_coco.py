@@ -6,7 +6,7 @@ import _checkout  # noqa: F401
 
 from mmhash.cost import measured
 from mmhash.data.coco import data_statistics, read_coco
-from mmhash.data.source import ensure_raw, is_folder_dataset, open_feature_dataset
+from mmhash.data.raw import ensure_raw, is_folder_dataset, open_feature_dataset
 from mmhash.errors import exit_code
 from mmhash.files import dvc_root, write_json, write_table
 from mmhash.params import load_params

@@ -2,6 +2,10 @@
 
 import os
 import signal
+import subprocess
+import sys
+import textwrap
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -18,6 +22,25 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 
+TWO_RANKS = """
+import os, signal, sys, time
+from pathlib import Path
+import torch
+from mmhash.errors import InputError, exit_code
+from mmhash.ranks import joined, restarted
+
+def main():
+    if restarted(2):
+        return
+    with joined(torch.device("cpu")) as ranks:
+        work(ranks, *sys.argv[1:])
+
+def work(ranks, {names}):
+{body}
+
+sys.exit(exit_code(main, "run it again"))
+"""
+
 
 @pytest.fixture(scope="session")
 def repository() -> Path:
@@ -32,3 +55,38 @@ def real_data() -> Path:
     if not folder.is_dir():
         pytest.skip("real data absent")
     return folder
+
+
+class TwoRanks:
+    """A program in two processes whose ranks do ``body``, Python that knows ``ranks``.
+
+    The arguments of a start reach it as strings under ``names``.
+    """
+
+    def __init__(self, path: Path, body: str, names: str) -> None:
+        self.path = path
+        body = textwrap.indent(textwrap.dedent(body), "    ")
+        path.write_text(TWO_RANKS.format(names=names, body=body))
+
+    def start(self, *arguments: Path | str) -> subprocess.Popen[str]:
+        """Start it; its stderr is a pipe."""
+        path = f"{REPOSITORY / 'src'}{os.pathsep}{REPOSITORY}"
+        return subprocess.Popen(
+            [sys.executable, self.path, *arguments],
+            env=os.environ | {"PYTHONPATH": path, "OMP_NUM_THREADS": "1"},
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+
+    def run(self, *arguments: Path | str) -> tuple[int, list[str]]:
+        """Return the exit code and the lines on stderr that are no progress bar."""
+        process = self.start(*arguments)
+        _, said = process.communicate(timeout=300)
+        lines = said.replace("\r", "\n").splitlines()
+        return process.returncode, [line for line in lines if line and "%|" not in line]
+
+
+@pytest.fixture
+def two_ranks(tmp_path: Path) -> Callable[[str, str], TwoRanks]:
+    """Make a program of the source of its work and the names of its arguments."""
+    return lambda body, names: TwoRanks(tmp_path / "program.py", body, names)

@@ -22,7 +22,7 @@ FLOORS = [
     ["models"],
     ["losses"],
     ["training"],
-    ["features", "experiment", "unfreezing"],
+    ["features", "experiment", "tuned", "unfreezing"],
     ["heads"],
     ["evaluation", "across", "ablations"],
     ["experiments"],

@@ -33,7 +33,7 @@ from mmhash.params import Params, parse_params
 from mmhash.training.encode import encode
 from mmhash.training.loop import train
 from mmhash.training.settings import TrainingData
-from mmhash.unfreezing import class_vectors, load_towers
+from mmhash.tuned import class_vectors, load_towers
 
 CPU = torch.device("cpu")
 TINY = "encoders/tiny-siglip"

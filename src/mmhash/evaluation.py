@@ -6,6 +6,7 @@ of the hybrid, the calibration of its scores, is chosen on val and used for val 
 
 import logging
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,7 @@ import torch
 
 from mmhash.codes import binarise, pack
 from mmhash.encoders.prototypes import cosine_scores
-from mmhash.features import Dataset
+from mmhash.features import Dataset, features_for, load_features
 from mmhash.heads import HEADS, choose_weight, mix, probabilities, scores_of
 from mmhash.index.kinds import SearchIndex, build, indexed_items
 from mmhash.metrics.bootstrap import bootstrap_map
@@ -35,6 +36,8 @@ from mmhash.metrics.retrieval import (
 )
 from mmhash.metrics.thresholds import choose_thresholds
 from mmhash.models.tagger import Tagger
+from mmhash.models.weights import tuned_towers
+from mmhash.params import Params
 from mmhash.retriever import Retriever, query_latency
 from mmhash.seeding import numpy_stream
 from mmhash.training.encode import encode
@@ -71,6 +74,20 @@ class ScoredSplit:
                 "scores": np.take_along_axis(scores, best, axis=1).tolist(),
             }
         )
+
+
+def evaluated_dataset(params: Params, model: Path, device: torch.device) -> Dataset:
+    """Return the data as ``model`` sees them, with the class vectors for zero-shot.
+
+    Where towers learnt, image and class vectors are theirs: the class names are encoded here with
+    ``zeroshot.prompts``, so that another prompt trains nothing again.
+    """
+    dataset = load_features(features_for(model), Path("data"), Path("data/prototypes.npy"))
+    if tuned_towers(model) is None:
+        return dataset
+    from mmhash.tuned import class_vectors  # loads transformers, which takes seconds
+
+    return replace(dataset, prototypes=class_vectors(params, model, dataset.categories, device))
 
 
 def score_split(

@@ -7,7 +7,7 @@ from typing import cast
 
 import torch
 
-from mmhash.features import Dataset, features_for, load_features
+from mmhash.features import Dataset
 from mmhash.files import digest, sha256_file
 from mmhash.losses.total import LossWeights
 from mmhash.models.config import (
@@ -20,7 +20,6 @@ from mmhash.models.config import (
 )
 from mmhash.models.cross_modal import CrossModalConfig
 from mmhash.models.hashers import HASHERS, method_settings
-from mmhash.models.weights import tuned_towers
 from mmhash.params import Params
 from mmhash.ranks import ALONE, Ranks
 from mmhash.training.end_to_end import EndToEnd
@@ -122,20 +121,6 @@ def learning_towers(
     from mmhash.unfreezing import towers_in_training  # loads transformers, which takes seconds
 
     return towers_in_training(params, dataset, device, ranks)
-
-
-def evaluated_dataset(params: Params, model: Path, device: torch.device) -> Dataset:
-    """Return the data as ``model`` sees them, with the class vectors for zero-shot.
-
-    Where towers learnt, image and class vectors are theirs: the class names are encoded here with
-    ``zeroshot.prompts``, so that another prompt trains nothing again.
-    """
-    dataset = load_features(features_for(model), Path("data"), Path("data/prototypes.npy"))
-    if tuned_towers(model) is None:
-        return dataset
-    from mmhash.unfreezing import class_vectors  # loads transformers, which takes seconds
-
-    return replace(dataset, prototypes=class_vectors(params, model, dataset.categories, device))
 
 
 def training_inputs(paths: list[Path], towers: EndToEnd | None) -> dict[str, str]:

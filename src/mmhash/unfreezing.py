@@ -1,4 +1,4 @@
-"""Towers that learn with the tagger, and afterwards encode the data set with what they learnt."""
+"""Towers that learn with the tagger, and encode the data set with what they learnt."""
 
 from functools import partial
 from pathlib import Path
@@ -9,20 +9,18 @@ import pyarrow.compute as pc
 import torch
 
 from mmhash.data.coco import image_path
-from mmhash.data.source import ensure_raw
+from mmhash.data.raw import ensure_raw
 from mmhash.encoders.batch import extraction_batch
-from mmhash.encoders.checkpoint import Towers, find_checkpoint, fingerprint, load_checkpoint
-from mmhash.encoders.device import choose_precision
+from mmhash.encoders.checkpoint import load_checkpoint
 from mmhash.encoders.extract import extract, extraction_key
 from mmhash.encoders.pictures import decode_once
-from mmhash.encoders.prototypes import prototypes
 from mmhash.errors import InputError
 from mmhash.features import Dataset
 from mmhash.files import cache_dir, dvc_root, read_table, sha256_file
-from mmhash.models.weights import TOWERS, load_tensors, tuned_towers
 from mmhash.params import Params
 from mmhash.ranks import ALONE, Ranks
 from mmhash.training.end_to_end import EndToEnd
+from mmhash.tuned import trained_towers
 
 
 def towers_in_training(
@@ -57,7 +55,7 @@ def towers_in_training(
     stored = {"dtype": dataset.meta["dtype"], "normalise": dataset.meta["normalised"]}
 
     def encode(model: Path) -> None:
-        tuned = _trained_towers(params, model, device, compile_towers=profile.compile)
+        tuned = trained_towers(params, model, device, compile_towers=profile.compile)
         key = extraction_key(images, tuned, **stored, raw=raw)
         cache = Path(ranks.agree(lambda: str(cache_dir("tuned_features", key))))
         extract(
@@ -100,70 +98,6 @@ def towers_in_training(
         normalise=dataset.meta["normalised"],
         gradient_checkpointing=profile.gradient_checkpointing,
         ranks=ranks,
-    )
-
-
-def class_vectors(
-    params: Params, model: Path, categories: list[str], device: torch.device
-) -> np.ndarray:
-    """Return the unit text vector of each class name (C, D_t) by the towers of ``model``."""
-    towers = _trained_towers(params, model, device)
-    return prototypes(towers.encode_texts, categories, params.zeroshot.prompts)
-
-
-def _trained_towers(
-    params: Params, model: Path, device: torch.device, *, compile_towers: bool = False
-) -> Towers:
-    source = params.dataset.encoder
-    assert source is not None  # the schema sees to it
-    return load_towers(
-        model,
-        source.checkpoint,
-        source.revision,
-        device,
-        source.max_num_patches,
-        precision=choose_precision(params.profile.precision, device),
-        compile_towers=compile_towers,
-    )
-
-
-def load_towers(
-    folder: Path | str,
-    checkpoint: str,
-    revision: str | None,
-    device: torch.device,
-    max_num_patches: int | None = None,
-    *,
-    precision: torch.dtype = torch.float32,
-    compile_towers: bool = False,
-) -> Towers:
-    """Return the towers whose vectors the model in ``folder`` takes.
-
-    Those of ``checkpoint``; where towers learnt too, with the weights of the best epoch in place of
-    its own. See :func:`mmhash.encoders.checkpoint.load_checkpoint` for the other arguments. Raises
-    :class:`InputError` for another checkpoint than the one that was trained.
-    """
-    folder = Path(folder)
-    trained, tuned = tuned_towers(folder), None
-    if trained is not None:
-        found, _ = find_checkpoint(checkpoint, revision)
-        if fingerprint(found) != trained["fingerprint"]:
-            at = f" at {trained['revision']}" if trained["revision"] else ""
-            raise InputError(
-                f"{folder / 'config.json'}: the towers were trained from checkpoint "
-                f"{trained['checkpoint']}{at}, and {checkpoint} holds other weights; name that "
-                "one, or train again"
-            )
-        tensors, _ = load_tensors(folder / "best.safetensors", lambda name: name.startswith(TOWERS))
-        tuned = {name.removeprefix(TOWERS): tensor for name, tensor in tensors.items()}
-    return load_checkpoint(
-        checkpoint,
-        revision,
-        device,
-        max_num_patches,
-        precision=precision,
-        compile_towers=compile_towers,
-        tuned=tuned,
     )
 
 

@@ -11,7 +11,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from mmhash.data import source
+from mmhash.data.raw import split_file
 from mmhash.data.source import prepare_raw
 from mmhash.errors import InputError
 
@@ -136,4 +136,4 @@ def test_without_the_switch_nothing_is_downloaded(web, checkout, tmp_path):
     with pytest.raises(InputError, match=r"datasets\.coco2014\.download=true"):
         prepare_raw("coco2014", tmp_path / "disk", False, web.descriptor)
     assert not web.requests
-    assert source.split_file("coco2014", web.official).parent == web.official
+    assert split_file("coco2014", web.official).parent == web.official

@@ -18,13 +18,8 @@ from mmhash.data.coco import label_matrix
 from mmhash.data.folder import FeatureFolder, copy_features, set_val_aside
 from mmhash.data.karpathy import split_counts
 from mmhash.data.public_sets import draw_protocol, files_in_use, find_files, read_public_set
-from mmhash.data.source import (
-    PUBLIC_SETS,
-    ensure_raw,
-    is_folder_dataset,
-    open_feature_dataset,
-    prepare_raw,
-)
+from mmhash.data.raw import PUBLIC_SETS, ensure_raw, is_folder_dataset, open_feature_dataset
+from mmhash.data.source import prepare_raw
 
 from .conftest import fails_with
 

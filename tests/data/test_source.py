@@ -1,8 +1,7 @@
-"""Raw data are found, drawn or asked for; the manifest says what they are, the same everywhere."""
+"""Raw data are found, downloaded or asked for; the manifest says the same of them everywhere."""
 
 import hashlib
 import json
-import sys
 import types
 import zipfile
 from pathlib import Path
@@ -13,7 +12,8 @@ import pytest
 from mmhash.data import source
 from mmhash.data.coco import how_to_get_coco
 from mmhash.data.karpathy import COCO2014_COUNTS
-from mmhash.data.source import ensure_raw, prepare_raw, split_file
+from mmhash.data.raw import ensure_raw, split_file
+from mmhash.data.source import prepare_raw
 
 from .conftest import fails_with
 
@@ -78,20 +78,6 @@ def test_missing_coco_says_what_to_get(tmp_path):
     assert not root.exists()
 
 
-@pytest.mark.parametrize("left", ["folder", "nothing"])
-def test_annotations_without_pictures_say_what_to_get(coco, left):
-    coco.pictures = [name for name in coco.pictures if "val2014" in name]
-    root = coco.write()
-    if left == "folder":
-        (root / "images" / "train2014").mkdir()
-    fails_with(lambda: ensure_raw("coco2014", root), "train2014: no pictures", "train2014.zip")
-
-
-def test_a_single_missing_picture_is_left_to_the_extraction(coco):
-    coco.pictures.pop(0)
-    ensure_raw("coco2014", coco.write())
-
-
 def test_a_missing_split_names_the_switch_and_the_archive(coco):
     del coco.files["dataset_coco.json"]
     root = coco.write()
@@ -151,45 +137,6 @@ def test_a_damaged_download_is_not_kept(coco, served_split, checkout):
     root = coco.write()
     fails_with(lambda: prepare_raw("coco2014", root, True, served_split.descriptor), "more than")
     assert [path for path in checkout.rglob("*") if path.is_file()] == []
-
-
-@pytest.fixture
-def drawing(coco, monkeypatch):
-    """Stand-ins for the drawing of the sample, which has its own tests."""
-    drawn = []
-
-    def draw_sample(root, seed=20140, workers=None):
-        drawn.append(root)
-        coco.root = root
-        coco.write()
-
-    def sample_is_complete(root):
-        return all((root / name).is_file() for name in [*coco.files, *coco.pictures])
-
-    module = types.ModuleType("mmhash.data.sample.draw")
-    module.draw_sample = draw_sample
-    module.sample_is_complete = sample_is_complete
-    monkeypatch.setitem(sys.modules, "mmhash.data.sample.draw", module)
-    return drawn
-
-
-def test_the_split_of_a_sample_that_is_not_there_is_drawn_with_it(coco, drawing, tmp_path):
-    root = tmp_path / "sample" / "raw"
-    assert split_file("sample", root) == root / "dataset_coco.json"
-    assert drawing == [root]
-
-
-def test_the_sample_is_drawn_when_a_picture_is_missing_and_only_then(coco, drawing, tmp_path):
-    root = tmp_path / "sample" / "raw"
-    first = prepare_raw("sample", root, False, {})
-    assert drawing == [root]
-    assert first["image_counts"] == {"train2014": 2, "val2014": 3}
-    ensure_raw("sample", root)
-    assert drawing == [root]
-    (root / coco.pictures[0]).unlink()
-    ensure_raw("sample", root)
-    assert drawing == [root, root]
-    assert prepare_raw("sample", root, False, {}) == first
 
 
 def test_features_are_summed_file_by_file(tmp_path):

@@ -1,10 +1,8 @@
 """Extraction in two processes: the shards of both become the files that one process writes."""
 
-import os
-import subprocess
-import sys
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -13,75 +11,44 @@ import pytest
 from mmhash.encoders.checkpoint import Towers
 from mmhash.encoders.extract import extract
 
-PROGRAM = """
-import os, signal, sys
-from pathlib import Path
-import torch
-from mmhash.errors import exit_code
-from mmhash.ranks import joined, restarted
+WORK = """
+import pyarrow.parquet as pq
+from mmhash.encoders import extract as module
+from mmhash.encoders.checkpoint import Towers, load_checkpoint
 
-folder, checkpoint, root, mishap = sys.argv[1:]
-folder, device = Path(folder), torch.device("cpu")
+folder, write = Path(folder), module.write_shard
 
 def locate(below, name):
     return Path(root) / below / name
 
-def main():
-    if restarted(2):
-        return
-    with joined(device) as ranks:
-        work(ranks)
+def killed(path, arrays, bad):
+    write(path, arrays, bad)
+    os.kill(os.getpid(), signal.SIGKILL)
 
-def work(ranks):
-    import pyarrow.parquet as pq
-    from mmhash.encoders import extract as module
-    from mmhash.encoders.checkpoint import Towers, load_checkpoint
+def no_room(self, rows):
+    raise torch.OutOfMemoryError("CUDA out of memory")
 
-    write = module.write_shard
-
-    def killed(path, arrays, bad):
-        write(path, arrays, bad)
-        os.kill(os.getpid(), signal.SIGKILL)
-
-    def no_room(self, rows):
-        raise torch.OutOfMemoryError("CUDA out of memory")
-
-    if mishap == "killed" and ranks.rank == 1:
-        module.write_shard = killed
-    if mishap == "no_room" and ranks.rank == 1:
-        Towers.encode_images = no_room
-    table = pq.read_table(folder / "table.parquet")
-    towers = load_checkpoint(checkpoint, None, device)
-    out, cache = folder / "out", folder / "cache"
-    meta = module.extract(table, locate, towers, out, cache, shard=3, batch=4, ranks=ranks)
-    assert bool(meta) == ranks.first
-
-sys.exit(exit_code(main))
+if mishap == "killed" and ranks.rank == 1:
+    module.write_shard = killed
+if mishap == "no_room" and ranks.rank == 1:
+    Towers.encode_images = no_room
+table = pq.read_table(folder / "table.parquet")
+towers = load_checkpoint(checkpoint, None, torch.device("cpu"))
+out, cache = folder / "out", folder / "cache"
+meta = module.extract(table, locate, towers, out, cache, shard=3, batch=4, ranks=ranks)
+assert bool(meta) == ranks.first
 """
 
 
 class Program:
     """An extraction of the ten pictures in two processes, into ``folder``/out."""
 
-    def __init__(self, folder: Path, checkpoint: Path, root: Path, repository: Path) -> None:
-        self.folder, self.checkpoint, self.root = folder, checkpoint, root
-        self.environment = os.environ | {
-            "PYTHONPATH": str(repository / "src"),
-            "OMP_NUM_THREADS": "1",
-        }
+    def __init__(self, ranks: Any, folder: Path, checkpoint: Path, root: Path) -> None:
+        self.ranks, self.folder, self.checkpoint, self.root = ranks, folder, checkpoint, root
 
     def run(self, mishap: str = "none") -> tuple[int, list[str]]:
         """Return the exit code and the lines on stderr that are no progress bar."""
-        arguments = [self.folder, self.checkpoint, self.root, mishap]
-        done = subprocess.run(
-            [sys.executable, "-c", PROGRAM, *arguments],
-            env=self.environment,
-            capture_output=True,
-            text=True,
-            timeout=300,
-        )
-        lines = done.stderr.replace("\r", "\n").splitlines()
-        return done.returncode, [line for line in lines if line and "row/s" not in line]
+        return self.ranks.run(mishap, self.folder, self.checkpoint, self.root)
 
     def shards(self) -> list[str]:
         return sorted(path.name for path in (self.folder / "cache").glob("0*.safetensors"))
@@ -89,10 +56,11 @@ class Program:
 
 @pytest.fixture
 def program(
-    dataset: tuple[pa.Table, partial], fixed_folder: Path, tmp_path: Path, repository: Path
+    dataset: tuple[pa.Table, partial], fixed_folder: Path, tmp_path: Path, two_ranks
 ) -> Program:
     pq.write_table(dataset[0], tmp_path / "table.parquet")
-    return Program(tmp_path, fixed_folder, dataset[1].args[0], repository)
+    ranks = two_ranks(WORK, "mishap, folder, checkpoint, root")
+    return Program(ranks, tmp_path, fixed_folder, dataset[1].args[0])
 
 
 def test_a_killed_rank_costs_its_shards_and_changes_no_byte(

@@ -19,7 +19,7 @@ from mmhash.cli.estimates import (
 from mmhash.cli.report import Finding, show
 from mmhash.cli.tower_estimates import TowerLoad
 from mmhash.data.coco import image_path
-from mmhash.data.source import ensure_raw, is_folder_dataset
+from mmhash.data.raw import ensure_raw, is_folder_dataset
 from mmhash.encoders.batch import extraction_batch
 from mmhash.encoders.checkpoint import load_checkpoint
 from mmhash.encoders.device import choose_device, choose_precision, describe_device

@@ -1,38 +1,30 @@
-"""Raw data of a dataset: make sure it is there, and say in a manifest what it is.
+"""Raw data of a dataset: get what is missing, and say in a manifest what there is.
 
-``sample`` is drawn, ``features`` are the user's arrays, the public sets (``wiki``,
-``mirflickr25k``, ``nuswide``) arrays of packages that others published. ``coco2014`` is an existing
-folder that is read in place; with ``download`` the official archives that it lacks are unpacked
-into it, and the split file, the one small thing that most copies lack, into ``.cache/downloads`` of
-the main checkout. The manifest holds no times and no absolute paths, so the same data give the same
-bytes on every machine.
+``coco2014`` is an existing folder that is read in place; with ``download`` the official archives
+that it lacks are unpacked into it, and the split file, the one small thing that most copies lack,
+into ``.cache/downloads`` of the main checkout. The manifest holds no times and no absolute paths,
+so the same data give the same bytes on every machine.
 """
 
-import os
 import shutil
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from mmhash.data.archives import extract_member, unpack
-from mmhash.data.coco import annotated_folders, how_to_get_coco, picture_folder
+from mmhash.data.coco import annotated_folders
 from mmhash.data.download import fetch, side_by_side
-from mmhash.data.folder import (
-    FEATURE_FILES,
-    OFFSET_FILE,
-    FeatureFolder,
-    read_feature_folder,
-    require_feature_files,
+from mmhash.data.folder import FEATURE_FILES, OFFSET_FILE
+from mmhash.data.public_sets import files_in_use
+from mmhash.data.raw import (
+    PUBLIC_SETS,
+    count_pictures,
+    downloads,
+    ensure_raw,
+    find_split,
+    split_file,
 )
-from mmhash.data.karpathy import find_split_file
-from mmhash.data.public_sets import files_in_use, find_files, read_public_set
-from mmhash.errors import InputError
-from mmhash.files import dvc_root, read_json, require_space, sha256_file
-
-PUBLIC_SETS = ("wiki", "mirflickr25k", "nuswide")
-DESCRIPTORS = Path("data/descriptors")
-
-_PICTURES = (".jpg", ".jpeg", ".png")
+from mmhash.files import require_space, sha256_file
 
 
 def prepare_raw(
@@ -56,7 +48,7 @@ def prepare_raw(
         return _manifest(name, {file: root / file for file in names}, {})
     if name in PUBLIC_SETS:
         return _manifest(name, files_in_use(root, descriptor), {})
-    split = _find_split(name, root)
+    split = find_split(name, root)
     if split is None and download and name == "coco2014":
         split = _fetch_split(name, descriptor["split_file"])
     if split is None:
@@ -68,74 +60,7 @@ def prepare_raw(
         for folder in folders
     }
     files[split.relative_to(root).as_posix() if split.is_relative_to(root) else split.name] = split
-    return _manifest(name, files, {folder: _count_pictures(root, folder) for folder in folders})
-
-
-def ensure_raw(name: str, root: Path) -> None:
-    """Make sure that raw data can be read; every reader of pictures and annotations calls this.
-
-    A sample with a missing picture is drawn again. For ``coco2014`` the annotations and a folder
-    of pictures for each of them must exist; single missing pictures are for the extraction to
-    list. Raises :class:`InputError` with the line that says what to get and where to put it.
-    """
-    if name == "sample":
-        from mmhash.data.sample.draw import draw_sample, sample_is_complete  # slow to import
-
-        if not sample_is_complete(root):
-            draw_sample(root)
-    elif name == "features":
-        require_feature_files(root)
-    elif name in PUBLIC_SETS:
-        find_files(root, _descriptor(name))
-    else:
-        for folder in annotated_folders(root):
-            if not _count_pictures(root, folder):
-                raise InputError(
-                    f"{picture_folder(root, folder)}: no pictures there; {how_to_get_coco(root)}"
-                )
-
-
-def is_folder_dataset(name: str) -> bool:
-    """Return whether dataset ``name`` is arrays of features, without pictures and towers."""
-    return name == "features" or name in PUBLIC_SETS
-
-
-def open_feature_dataset(name: str, root: Path, strict_counts: bool = False) -> FeatureFolder:
-    """Read and check the arrays of a dataset that :func:`is_folder_dataset` names.
-
-    ``strict_counts``: a public set must have the published number of rows. Raises
-    :class:`InputError` naming file, row and mend.
-    """
-    if name == "features":
-        return read_feature_folder(root)
-    return read_public_set(root, _descriptor(name), strict_counts)
-
-
-def _descriptor(name: str) -> dict[str, Any]:
-    return read_json(DESCRIPTORS / f"{name}.json")
-
-
-def split_file(name: str, root: Path) -> Path:
-    """Return the split file of dataset ``name``: the user's below ``root``, else the fetched one.
-
-    The sample is drawn first where it is missing. Raises :class:`InputError` where there is no
-    such file.
-    """
-    if name == "sample":
-        ensure_raw(name, root)
-    found = _find_split(name, root)
-    if found is None:
-        raise InputError(
-            f"{root}: no dataset_coco.json (the Karpathy split); set "
-            f"datasets.{name}.download=true, or unpack it there from "
-            "https://cs.stanford.edu/people/karpathy/deepimagesent/caption_datasets.zip"
-        )
-    return found
-
-
-def _find_split(name: str, root: Path) -> Path | None:
-    fetched = _downloads(name) / "dataset_coco.json"
-    return find_split_file(root) or (fetched if fetched.is_file() else None)
+    return _manifest(name, files, {folder: count_pictures(root, folder) for folder in folders})
 
 
 def _fetch_split(name: str, source: dict[str, Any]) -> Path:
@@ -143,7 +68,7 @@ def _fetch_split(name: str, source: dict[str, Any]) -> Path:
 
     The archive goes once its member is out: the member's checksum is in the manifest.
     """
-    target = _downloads(name) / "dataset_coco.json"
+    target = downloads(name) / "dataset_coco.json"
     archive = target.with_name("caption_datasets.zip")
     fetch(source["url"], archive, sha256=source["sha256"], size=source["bytes"])
     try:
@@ -181,23 +106,11 @@ def _fetch_archives(root: Path, archives: list[dict[str, Any]]) -> None:
 def _is_there(root: Path, archive: dict[str, Any]) -> bool:
     if "only" in archive:
         return all((root / archive["to"] / name).is_file() for name in archive["only"])
-    return _count_pictures(root, archive["folder"]) > 0
+    return count_pictures(root, archive["folder"]) > 0
 
 
 def _bytes_below(folder: Path) -> int:
     return sum(path.stat().st_size for path in folder.iterdir()) if folder.is_dir() else 0
-
-
-def _downloads(name: str) -> Path:
-    return dvc_root() / ".cache" / "downloads" / name
-
-
-def _count_pictures(root: Path, folder: str) -> int:
-    path = picture_folder(root, folder)
-    if not path.is_dir():
-        return 0
-    with os.scandir(path) as entries:
-        return sum(entry.name.lower().endswith(_PICTURES) for entry in entries)
 
 
 def _manifest(name: str, files: dict[str, Path], image_counts: dict[str, int]) -> dict[str, Any]:
