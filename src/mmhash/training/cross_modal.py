@@ -117,14 +117,19 @@ class CrossModalRun:
         """
         c = self.config
         scale = hash_scale(c.schedule, epoch, self.settings.num_epochs, c.scale_min, c.scale_max)
+        terms = self.steps(epoch, scale)
         with one_thread():
-            terms = self._train(epoch, scale)
             found, histogram = self._validate(scale)
         rate = self.optimizer.param_groups[0]["lr"]
         row = {"epoch": epoch, "lr": rate, "hash_scale": scale, **terms, **found}
         return row, histogram
 
-    def _train(self, epoch: int, scale: float) -> dict[str, float]:
+    def steps(self, epoch: int, scale: float) -> dict[str, float]:
+        """Run the optimiser steps of an epoch; return the mean of each term over them."""
+        with one_thread():
+            return self._steps(epoch, scale)
+
+    def _steps(self, epoch: int, scale: float) -> dict[str, float]:
         seed, size = self.settings.seed, self.settings.batch_size
         plan = plan_epoch(self.data.features, self.data.train_rows, seed, epoch)
         rows, captions = self.store.index(plan.rows), self.store.index(plan.captions)
