@@ -142,7 +142,8 @@ def test_the_image_code_of_the_main_method_does_not_see_the_text() -> None:
     before = side_codes(model, data, rows, 1.0, CPU)
     data.features.text[:] = np.roll(data.features.text, 1, axis=0)
     after = side_codes(model, data, rows, 1.0, CPU)
-    assert before is not None and after is not None
+    assert before is not None
+    assert after is not None
     np.testing.assert_array_equal(before["image"], after["image"])
     assert not np.array_equal(before["text"], after["text"])
     assert not np.array_equal(before["fused"], after["fused"])

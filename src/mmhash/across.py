@@ -105,7 +105,8 @@ def evaluate_across(
     if items is None:
         return {}, {"val": empty, "test": empty}, sheet[0]
     hashed = model is not None and _hashed(model)
-    labels, figures, curves = dataset.features.labels, {}, {}
+    labels, curves = dataset.features.labels, {}
+    figures: dict[str, Any] = {}
     for split in ("val", "test"):
         rows = dataset.rows(split)
         queries = side_codes(model, dataset, rows, hash_scale, device)
