@@ -29,7 +29,8 @@ def distance_figure(table: Table, subject: str) -> Figure:
         axis.plot(x[RADIUS], y[RADIUS], marker, **ring)
     axis.plot([], [], "o", markerfacecolor="none", markeredgecolor="black", label="within 2 bits")
     _chance(axis, table)
-    axis.set(xlim=(0, 1.02), ylim=(0, 1.02), xlabel="recall", ylabel="precision")
+    axis.set(xlim=(0, 1.02), ylim=(0, 1.02), xlabel="recall")
+    axis.set_ylabel("precision, 0 for queries with nothing inside")
     axis.legend()
     axis.set_title(f"Retrieval across modalities, a point a Hamming distance\n{subject}")
     return figure

@@ -118,6 +118,7 @@ def training_figure(table: Table, title: str, subject: str) -> Figure:
                 x, y = zip(*points, strict=True)
                 axis.plot(x, y, dash, color=colour, marker="o", markersize=3, label=series)
         axis.set(title=panel, xlabel="epoch")
+        axis.ticklabel_format(axis="y", useOffset=False)
         axis.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
         axis.legend(fontsize=8)
     for axis in axes[len(panels) :]:

@@ -26,7 +26,7 @@ from mmhash.plots.tables import Table
 
 TASKS = ("image_to_text", "text_to_image")
 PIXELS = 160  # the longer side of a thumbnail
-CELL = 1.5  # inches
+CELL, LOW_CELL, HEAD = 1.5, 0.8, 0.26  # inches: a cell, its height with ids alone, its first line
 CHARACTERS, CAPTION_LINES, CLASS_LINES = 25, 6, 2  # that fit a cell
 COLUMNS = (
     *("query", "query_id", "query_classes", "query_caption", "rank", "distance"),
@@ -108,20 +108,24 @@ def sheet_figure(
     rows = [dict(zip(table, values, strict=True)) for values in zip(*table.values(), strict=True)]
     lines, width = max(table["query"]), max(table["rank"]) + 1
     asks, answers = task.split("_to_")
-    figure = Figure(figsize=(CELL * width + 0.3, CELL * lines + 0.9))
+    tall = bool(shown) or any(table["item_caption"])
+    height = CELL if tall else LOW_CELL
+    figure = Figure(figsize=(CELL * width + 0.3, height * lines + 0.9))
     axis = figure.subplots()
     axis.set(xlim=(-0.02, width + 0.02), ylim=(lines + 0.02, -0.02))
     axis.set_axis_off()
+    above = 0.07 / height
+    bold: dict[str, Any] = {"va": "top", "weight": "bold", "fontsize": 8.5}
     for row in rows:
         place = (row["rank"], row["query"] - 1)
         if row["rank"] == 1:
-            _cell(axis, (0, place[1]), row, "query", asks, shown)
-            axis.text(0.05, place[1] + 0.03, f"query {row['query']}", va="top", weight="bold")
-        _cell(axis, place, row, "item", answers, shown)
-        far = f"{row['distance']:.0f} bits" if bits else f"{row['distance']:.3f}"
+            _cell(axis, (0, place[1]), height, row, "query", asks, shown)
+            axis.text(0.05, place[1] + above, f"query {row['query']}", **bold)
+        _cell(axis, place, height, row, "item", answers, shown)
+        far = f"{row['distance']:.0f} of {bits} bits" if bits else f"1 − cos {row['distance']:.3f}"
         head = f"{row['rank']} {'✓' if row['shared'] else '✗'}  {far}"
         colour = GREEN if row["shared"] else GREY
-        axis.text(place[0] + 0.05, place[1] + 0.03, head, va="top", color=colour, weight="bold")
+        axis.text(place[0] + 0.05, place[1] + above, head, color=colour, **bold)
         look: dict[str, Any] = {"edgecolor": GREEN, "linewidth": 2.5}
         if not row["shared"]:
             look = {"edgecolor": GREY, "linewidth": 0.8, "linestyle": "--"}
@@ -137,27 +141,28 @@ def sheet_figure(
 def _cell(
     axis: Axes,
     place: tuple[int, int],
+    height: float,
     row: Mapping[str, Any],
     role: str,
     modality: str,
     shown: Mapping[int, np.ndarray],
 ) -> None:
-    """Draw an image or a text at ``place``, classes below."""
-    x, y = place
+    """Draw an image or a text at ``place`` (column, line), ``height`` inches, classes below."""
+    (x, y), top = place, place[1] + HEAD / height
     image = row[f"{role}_id"]
     classes = _wrapped(row[f"{role}_classes"] or "no label", CLASS_LINES)
-    small: dict[str, Any] = {"fontsize": 6.5, "clip_on": True}
+    small: dict[str, Any] = {"fontsize": 6.5}
     axis.text(x + 0.05, y + 0.96, classes, va="bottom", color=GREY, style="italic", **small)
     if modality == "image" and image in shown:
-        height, width, _ = shown[image].shape
-        scale = min(0.9 / width, 0.62 / height)
-        left, top = x + 0.5 - scale * width / 2, y + 0.17
-        extent = (left, left + scale * width, top + scale * height, top)
+        high, wide, _ = shown[image].shape
+        scale = min(0.9 / wide, 0.62 / high)
+        left = x + 0.5 - scale * wide / 2
+        extent = (left, left + scale * wide, top + scale * high, top)
         axis.imshow(shown[image], extent=extent, aspect="auto", interpolation="bilinear")
         return
     caption = row[f"{role}_caption"] if modality == "text" else ""
     text = _wrapped(caption, CAPTION_LINES) if caption else f"{modality} of\nid {image}"
-    axis.text(x + 0.05, y + 0.2, text, va="top", **small)
+    axis.text(x + 0.05, top, text, va="top", **small)
 
 
 def _wrapped(text: str, lines: int) -> str:
