@@ -5,9 +5,9 @@
 COCO's real labels with synthetic features of 768 values (``synthetic_features.py``, level
 ``third``), and as many of its rows as the sample has. Each method runs in a process of its own,
 with its block of ``params.yaml`` and 64 bits, so that its peak memory is its own. Measured: a few
-training steps, from which the time of all epochs is **extrapolated** (validation is left out); for the
-shallow methods the whole fit; and the codes of the database and of the queries, and retrieval
-of both ways with all figures. The main method's training is in ``train.py``. Prints one table and
+training steps, from which the time of all epochs is **extrapolated** (validation is left out); for
+the shallow methods the whole fit; and the evaluation: codes of database and queries, retrieval with
+all figures. The main method's training is in ``train.py``. Prints one table and
 writes it to ``benchmarks/results/``.
 """
 

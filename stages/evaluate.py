@@ -62,7 +62,10 @@ def main() -> None:
             write_table(folder / "neighbours.parquet", scored.neighbours)
             write_table(folder / "tags.parquet", tags[split])
         always = params.evaluate.across == "always"
-        figures["across"], curves = evaluate_across(tagger, dataset, hash_scale, device, always)
+        figures["across"], curves, sheet = evaluate_across(
+            tagger, dataset, hash_scale, device, always
+        )
+        write_table(OUT / "test" / "across_sheet.parquet", sheet)
         for split, curve in curves.items():
             write_table(OUT / split / "across_by_distance.parquet", curve)
         write_json(OUT / "thresholds.json", thresholds)

@@ -7,7 +7,7 @@ import _checkout  # noqa: F401
 
 from mmhash.cost import measured
 from mmhash.errors import exit_code
-from mmhash.files import read_json
+from mmhash.files import dvc_root, read_json
 from mmhash.params import load_params
 from mmhash.plots.write import write_plots
 
@@ -22,6 +22,9 @@ def main() -> None:
             categories=Path("data/categories.json"),
             history=Path("model/history.csv"),
             h_histogram=Path("model/h_histogram.csv"),
+            images=Path("data/images.parquet"),
+            evaluation=Path("metrics/eval.json"),
+            pictures=dvc_root() / params.dataset.root,
             out=Path("plots"),
             dataset=params.run.dataset,
             bits=read_json("index/meta.json")["bits"] or None,

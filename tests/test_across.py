@@ -1,10 +1,12 @@
 """Retrieval across modalities."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 
-from mmhash.across import evaluate_across, side_codes
+from mmhash.across import SHEET_ITEMS, TASKS, evaluate_across, side_codes
 from mmhash.features import Dataset
 from mmhash.metrics.retrieval import retrieval_metrics
 from mmhash.models.config import (
@@ -76,7 +78,7 @@ class Signs(CrossModalHasher):
 
 def test_each_task_asks_one_side_and_searches_the_other() -> None:
     data = dataset()
-    figures, curves = evaluate_across(Signs(), data, 1.0, CPU)
+    figures, curves, _ = evaluate_across(Signs(), data, 1.0, CPU)
     rows, items = data.rows("test"), data.database_rows()
     packed = {
         name: np.packbits(getattr(data.features, name) >= 0, axis=1, bitorder="little")
@@ -96,18 +98,19 @@ def test_each_task_asks_one_side_and_searches_the_other() -> None:
 
 
 def test_a_hasher_whose_rows_see_each_other_is_reported_as_leaking() -> None:
-    clean, _ = evaluate_across(Signs(), dataset(), 1.0, CPU)
-    mixed, _ = evaluate_across(Signs(mixing=True), dataset(), 1.0, CPU)
+    clean, _, _ = evaluate_across(Signs(), dataset(), 1.0, CPU)
+    mixed, _, _ = evaluate_across(Signs(mixing=True), dataset(), 1.0, CPU)
     assert set(clean["leak"].values()) == {0.0}
     assert mixed["leak"]["image_batch_mates"] > 0
     assert mixed["leak"]["text_batch_mates"] == 0
 
 
 def test_the_main_method_is_left_out_unless_asked_for() -> None:
-    figures, curves = evaluate_across(tagger(), dataset(), 1.0, CPU, always=False)
+    figures, curves, sheet = evaluate_across(tagger(), dataset(), 1.0, CPU, always=False)
     assert figures == {}
+    assert sheet.num_rows == 0
     assert curves["test"].num_rows == 0
-    figures, curves = evaluate_across(tagger(), dataset(), 1.0, CPU)
+    figures, curves, _ = evaluate_across(tagger(), dataset(), 1.0, CPU)
     assert set(figures) == {"val", "test"}
     assert curves["val"].column_names == curves["test"].column_names
     assert curves["test"].num_rows == 5 * 17
@@ -129,7 +132,7 @@ def test_one_modality_stands_for_the_other_where_they_share_a_space(
 ) -> None:
     model, data = tagger(**settings), dataset(text_dim=text_dim)
     assert model.shares_space == shares
-    figures, _ = evaluate_across(model, data, 1.0, CPU)
+    figures, _, _ = evaluate_across(model, data, 1.0, CPU)
     assert bool(figures) == shares
 
 
@@ -158,7 +161,54 @@ def test_the_fused_code_of_the_main_method_is_its_own_code() -> None:
 
 @pytest.mark.parametrize("model", [None, tagger(hashed=False)])
 def test_without_a_hash_layer_sides_are_compared_by_cosine(model) -> None:
-    figures, curves = evaluate_across(model, dataset(), 1.0, CPU)
+    figures, curves, _ = evaluate_across(model, dataset(), 1.0, CPU)
     assert figures["test"]["fused_to_fused"]["mAP@all"] > 0.5
     assert "radius2_recall" not in figures["test"]["image_to_text"]
     assert curves["test"].num_rows == 0
+
+
+def test_the_sheet_holds_the_nearest_items_of_evenly_spaced_queries_ties_by_row() -> None:
+    data = dataset()
+    _, _, sheet = evaluate_across(Signs(), data, 1.0, CPU)
+    rows, items = data.rows("test"), data.database_rows()
+    bits = {name: getattr(data.features, name) >= 0 for name in ("image", "text")}
+    expected = []
+    for task, (ask, answer) in list(TASKS.items())[:2]:
+        for query, row in enumerate(rows[[0, 3, 6, 8, 11]], start=1):
+            distance = (bits[ask][row] != bits[answer][items]).sum(axis=1)
+            order = sorted(range(len(items)), key=lambda i: (distance[i], i))[:SHEET_ITEMS]
+            expected += [
+                {
+                    "task": task,
+                    "query": query,
+                    "query_id": row,
+                    "rank": rank,
+                    "item_id": items[i],
+                    "distance": distance[i],
+                    "shared": data.features.labels[row] @ data.features.labels[items[i]],
+                }
+                for rank, i in enumerate(order, start=1)
+            ]
+    assert sheet.to_pylist() == expected
+    assert 0 < sum(row["shared"] > 0 for row in expected) < len(expected)
+
+
+def test_the_sheet_of_real_vectors_is_ranked_by_cosine() -> None:
+    data = dataset()
+    _, _, sheet = evaluate_across(None, data, 1.0, CPU)
+    first = sheet.to_pylist()[0]
+    query, base = data.features.image[data.rows("test")[0]], data.features.text
+    cosine = base[data.database_rows()] @ query / np.linalg.norm(base[:40], axis=1)
+    cosine = cosine / np.linalg.norm(query)
+    assert (first["rank"], first["item_id"]) == (1, cosine.argmax())
+    assert first["distance"] == pytest.approx(1 - cosine.max(), abs=2e-6)
+    assert sheet.num_rows == 2 * 5 * SHEET_ITEMS
+
+
+def test_a_small_split_and_a_small_database_give_a_small_sheet() -> None:
+    whole = dataset()
+    split = np.array(["unused"] * 60, dtype=object)
+    split[:4], split[4:6], split[6:9] = "train", "val", "test"
+    _, _, sheet = evaluate_across(None, replace(whole, split=split), 1.0, CPU)
+    assert sheet.num_rows == 2 * 3 * 4
+    assert max(sheet["rank"].to_pylist()) == 4

@@ -11,11 +11,12 @@ import numpy as np
 import pyarrow as pa
 import torch
 
-from mmhash.codes import binarise, pack
+from mmhash.codes import binarise, hamming, pack
 from mmhash.features import Dataset
 from mmhash.index.vectors import unit_rows
 from mmhash.metrics.leak import leak_table
 from mmhash.metrics.retrieval import (
+    COSINE_STEPS,
     hamming_levels,
     metrics_from_levels,
     precision_recall_by_distance,
@@ -44,7 +45,18 @@ CURVE = {
     "recall": pa.float64(),
     "retrieved": pa.float64(),
 }
+SHEET = {
+    "task": pa.string(),
+    "query": pa.int64(),
+    "query_id": pa.int64(),
+    "rank": pa.int64(),
+    "item_id": pa.int64(),
+    "distance": pa.float64(),
+    "shared": pa.int64(),
+}
+SHEETS = ("image_to_text", "text_to_image")
 HEALTH_ROWS = 1000
+SHEET_QUERIES, SHEET_ITEMS = 5, 10
 
 
 def side_codes(
@@ -79,23 +91,24 @@ def evaluate_across(
     hash_scale: float,
     device: torch.device,
     always: bool = True,
-) -> tuple[dict[str, Any], dict[str, pa.Table]]:
-    """Return the retrieval figures by split and task, and the curves by split.
+) -> tuple[dict[str, Any], dict[str, pa.Table], pa.Table]:
+    """Return the retrieval figures by split and task, the curves by split, and a retrieval sheet.
 
     Figures as in :mod:`mmhash.metrics.retrieval`, under val and test and the names of
     :data:`TASKS`; for cross-modal hashers also ``leak``
     (:func:`mmhash.metrics.leak.leak_table`) and, where the method has diagnostics of its own,
     ``health``, both on some of the test rows. The curves hold precision and
     recall within each Hamming distance, with the task as first column; no row for real vectors.
-    Where the modalities share no space both are empty, and without ``always`` also for a model that
-    is no cross-modal hasher.
+    The sheet is that of :func:`sheet_rows` for test and both tasks that cross modalities. Where the
+    modalities share no space all are empty, and without ``always`` also for a model that is no
+    cross-modal hasher.
     """
-    empty = pa.schema(CURVE).empty_table()
+    empty, sheet = pa.schema(CURVE).empty_table(), [pa.schema(SHEET).empty_table()]
     if not always and not isinstance(model, CrossModalHasher):
-        return {}, {"val": empty, "test": empty}
+        return {}, {"val": empty, "test": empty}, sheet[0]
     items = side_codes(model, dataset, dataset.database_rows(), hash_scale, device)
     if items is None:
-        return {}, {"val": empty, "test": empty}
+        return {}, {"val": empty, "test": empty}, sheet[0]
     hashed = model is not None and _hashed(model)
     labels = dataset.features.labels
     figures: dict[str, Any] = {}
@@ -108,6 +121,8 @@ def evaluate_across(
         for task, (ask, answer) in TASKS.items():
             asked, searched = queries[ask], items[answer]
             pair = labels[rows], labels[dataset.database_rows()]
+            if split == "test" and task in SHEETS:
+                sheet.append(sheet_rows(task, dataset, rows, asked, searched, hashed))
             if not hashed:
                 figures[split][task] = retrieval_metrics(asked, pair[0], searched, pair[1])
                 continue
@@ -122,7 +137,45 @@ def evaluate_across(
         figures["leak"] = _leak(model, dataset, hash_scale, device)
         health = _health(model, dataset, hash_scale, device)
         figures |= {"health": health} if health else {}
-    return figures, curves
+    return figures, curves, pa.concat_tables(sheet)
+
+
+def sheet_rows(
+    task: str,
+    dataset: Dataset,
+    rows: np.ndarray,
+    asked: np.ndarray,
+    searched: np.ndarray,
+    hashed: bool,
+) -> pa.Table:
+    """Return the first items that a few queries find, for a person to look at.
+
+    ``rows`` (n,) are the queries, ``asked`` (n, B) their soft codes or vectors, ``searched`` those
+    of the database. Chosen are :data:`SHEET_QUERIES` of the queries, evenly spaced from the first
+    row to the last, and their :data:`SHEET_ITEMS` nearest items; of equally near ones the earlier
+    rows of the database. Columns as in :data:`SHEET`: query and rank from 1, distance in bits, for
+    real vectors 1 - cosine, shared the number of common labels: above 0 the item is relevant.
+    """
+    chosen, base = evenly(np.arange(len(rows)), SHEET_QUERIES), dataset.database_rows()
+    if hashed:
+        distance = hamming(pack(binarise(asked[chosen])), pack(binarise(searched)))
+    else:
+        cosine = unit_rows(asked[chosen]) @ unit_rows(searched).T
+        distance = np.rint((1 - cosine) * COSINE_STEPS) / COSINE_STEPS
+    nearest = np.argsort(distance, axis=1, kind="stable")[:, :SHEET_ITEMS]
+    count = nearest.shape[1]
+    found, labels = base[nearest].ravel(), dataset.features.labels
+    owner = np.repeat(rows[chosen], count)
+    columns = {
+        "task": [task] * len(found),
+        "query": np.repeat(np.arange(1, len(chosen) + 1), count),
+        "query_id": dataset.image_id[owner],
+        "rank": np.tile(np.arange(1, count + 1), len(chosen)),
+        "item_id": dataset.image_id[found],
+        "distance": np.take_along_axis(distance, nearest, axis=1).ravel().astype(np.float64),
+        "shared": (labels[owner].astype(bool) & labels[found].astype(bool)).sum(axis=1),
+    }
+    return pa.table(columns, schema=pa.schema(SHEET))
 
 
 def _hashed(model: Tagger | CrossModalHasher) -> bool:

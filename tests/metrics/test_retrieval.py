@@ -1,3 +1,4 @@
+import itertools
 import json
 
 import numpy as np
@@ -75,6 +76,69 @@ def test_expected_figure_is_the_mean_over_shuffled_databases():
     found = retrieval_metrics(q, ql, db, dl)
     assert found["mAP@all"] == pytest.approx(np.mean(runs), abs=4 * np.std(runs) / 20)
     assert found["mAP@all_worst"] < min(runs) <= max(runs) < found["mAP@all_best"]
+
+
+def naive_figures(ranking: np.ndarray, cut_offs: tuple[int, ...], top_n: tuple[int, ...]) -> dict:
+    """Every figure of one ranking, which says of each place whether it is relevant."""
+    hits = [place for place, relevant in enumerate(ranking, start=1) if relevant]
+    precision = [number / place for number, place in enumerate(hits, start=1)]
+    figures = {"mAP@all": sum(precision) / max(1, len(hits))}
+    for k in cut_offs:
+        inside = sum(place <= k for place in hits)
+        figures[f"mAP@{k}"] = sum(precision[:inside]) / max(1, inside)
+        figures[f"mAP@{k}_relevant"] = sum(precision[:k]) / max(1, min(k, len(hits)))
+    return figures | {f"P@{n}": sum(ranking[:n]) / n for n in top_n}
+
+
+@settings(max_examples=10, deadline=None)
+@given(seed=st.integers(0, 10_000), bits=st.sampled_from([1, 2, 8]), collapsed=st.booleans())
+def test_every_figure_equals_a_naive_reference_over_all_orders_of_the_database(
+    seed, bits, collapsed
+):
+    """Few bits make ties; the first query, the first item and some others carry no label."""
+    q, ql, db, dl = draw(seed, queries=4, items=6, classes=4, bytes_=1)
+    mask = np.uint8((1 << bits) - 1)
+    q, db, dl[0] = q & mask, db & mask, 0
+    dl[1] = ql[1] = 1
+    if collapsed:
+        db[:] = db[0]
+    cut_offs, top_n = (2, 4, 9), (1, 3, 6)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(retrieval, "CUT_OFFS", cut_offs)
+        patch.setattr(retrieval, "TOP_N", (*top_n, 7))
+        found = retrieval_metrics(q, ql, db, dl)
+
+    orders = np.array(list(itertools.permutations(range(len(db)))))
+    names = list(naive_figures(np.zeros(6), cut_offs, top_n))
+    ranked, chance = (np.zeros((len(q), len(orders), len(names))) for _ in range(2))
+    radius = {"precision": [], "recall": [], "precision_chance": [], "recall_chance": []}
+    for i in range(len(q)):
+        distance = np.array([bin(int(q[i, 0]) ^ int(code)).count("1") for code in db[:, 0]])
+        shared = np.array([bool(set(np.flatnonzero(ql[i])) & set(np.flatnonzero(x))) for x in dl])
+        for j, order in enumerate(orders):
+            nearest = sorted(order, key=lambda item: distance[item])  # stable: ties as they stood
+            for table, ranking in ((ranked, shared[nearest]), (chance, shared[order])):
+                table[i, j] = list(naive_figures(ranking, cut_offs, top_n).values())
+        near = distance <= 2
+        hits, total = (near & shared).sum(), shared.sum()
+        radius["precision"].append(hits / max(1, near.sum()))
+        radius["recall"].append(hits / max(1, total))
+        radius["precision_chance"].append(total / len(db) if near.any() else 0)
+        radius["recall_chance"].append(near.mean() if total else 0)
+    assert found["queries_without_relevant"] == (ranked[:, 0].max(axis=1) == 0).sum() >= 1
+    for column, name in enumerate(names):
+        by_query = ranked[:, :, column]
+        expected = {"": by_query.mean()}
+        if name.startswith("mAP"):
+            expected["_worst"] = by_query.min(axis=1).mean()
+            expected["_best"] = by_query.max(axis=1).mean()
+            expected["_chance"] = chance[:, :, column].mean()
+        for ending, value in expected.items():
+            assert found[f"{name}{ending}"] == pytest.approx(value, abs=1e-9), f"{name}{ending}"
+    assert found["P_chance"] == pytest.approx(chance[:, :, names.index("P@1")].mean(), abs=1e-9)
+    for name, values in radius.items():
+        assert found[f"radius2_{name}"] == pytest.approx(np.mean(values), abs=1e-9), name
+    assert "P@7" not in found
 
 
 def test_label_less_items_and_queries_are_never_relevant():

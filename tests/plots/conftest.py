@@ -11,7 +11,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from mmhash.files import write_npy, write_table
+from mmhash.files import read_table, write_npy, write_table
 from mmhash.plots import figures, tables
 
 CLASSES = [
@@ -49,6 +49,7 @@ class Stages:
         curve = {"distance": range(bits + 1), "precision": 1 - 0.7 * share, "recall": share}
         curve |= {"retrieved": 40 * share}
         write_table(folder / "precision_recall_by_distance.parquet", pa.table(curve))
+        self._across(bits, rng)
         self.cuts = cuts
         self.json("predictions/thresholds.json", cuts)
         self.json("data/categories.json", [{"id": i, "name": n} for i, n in enumerate(classes)])
@@ -79,15 +80,54 @@ class Stages:
         header, *rows = ([row[i] for i in kept] for row in (header, *rows))
         self.csv("model/history.csv", header, rows)
 
+    def without_across(self) -> None:
+        """Leave out what evaluate does not measure for a method that is not cross-modal."""
+        for name in ("across_by_distance", "across_sheet"):
+            path = self.root / f"predictions/test/{name}.parquet"
+            write_table(path, read_table(path).slice(0, 0))
+        self.json("metrics/eval.json", {"across": {}})
+        header, *rows = csv.reader(io.StringIO((self.root / "model/history.csv").read_text()))
+        kept = [i for i, name in enumerate(header) if name not in tables.DIAGNOSTIC_PANELS]
+        header, *rows = ([row[i] for i in kept] for row in (header, *rows))
+        self.csv("model/history.csv", header, rows)
+
     def json(self, name: str, value: Any) -> None:
         path = self.root / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(json.dumps(value))
 
+    def _across(self, bits: int, rng: np.random.Generator) -> None:
+        """Retrieval across modalities; images 1 to 30, the first 20 of which are the database."""
+        folder = self.root / "predictions/test"
+        share = np.linspace(0, 1, bits + 1)
+        parts, figures = [], {}
+        for place, task in enumerate(("image_to_text", "text_to_image", "fused_to_fused")):
+            curve = {"distance": range(bits + 1), "precision": 0.9 - 0.1 * place - 0.5 * share}
+            curve |= {"recall": share, "retrieved": 40 * share}
+            parts.append(pa.table({"task": [task] * (bits + 1), **curve}))
+            figures[task] = {f"P@{n}": 0.8 - 0.1 * place - n / 500 for n in (1, 5, 10)}
+            figures[task] |= {"mAP@50": 0.7, "P_chance": 0.3}
+        write_table(folder / "across_by_distance.parquet", pa.concat_tables(parts))
+        self.json("metrics/eval.json", {"across": {"val": figures, "test": figures}})
+        rows = [
+            (task, query, 20 + query, rank, int(rng.integers(1, 21)), 2.0 * rank, rank % 2)
+            for task in ("image_to_text", "text_to_image")
+            for query in (1, 2, 3)
+            for rank in (1, 2, 3, 4)
+        ]
+        names = ("task", "query", "query_id", "rank", "item_id", "distance", "shared")
+        columns = dict(zip(names, zip(*rows, strict=True), strict=True))
+        write_table(folder / "across_sheet.parquet", pa.table(columns))
+        images = {"image_id": range(1, 31), "folder": [""] * 30, "file_name": [""] * 30}
+        images |= {"captions": [[f"caption of {i}", "another"] for i in images["image_id"]]}
+        images |= {"category_ids": [[i % 3] for i in images["image_id"]]}
+        write_table(self.root / "data/images.parquet", pa.table(images))
+
     def _training(self, epochs: int, rng: np.random.Generator) -> None:
         terms = ["classification", "cosine", "hash", "quantisation", "balance", "decorrelation"]
         names = ["epoch", "lr", "hash_scale", "loss", *(f"loss_{term}" for term in terms)]
         names += ["loss_pairwise", "val_loss", "val_mAP", *tables.CODE_PANELS]
+        names += tables.DIAGNOSTIC_PANELS
         rows = []
         for epoch in range(epochs):
             fall = np.exp(-epoch / 4)
@@ -95,6 +135,7 @@ class Stages:
             rows.append([epoch, 2e-4 * fall, 1 + epoch, sum(losses), *losses, 0.0])
             rows[-1] += [sum(losses) * 1.1, 0.7 * (1 - fall) + 0.05]
             rows[-1] += [0.1 + fall / 9, 0.3 - fall / 9, 1 - fall / 2, fall / 3]
+            rows[-1] += rng.random(len(tables.DIAGNOSTIC_PANELS)).tolist()
         self.csv("model/history.csv", names, rows)
         edges = np.linspace(-1, 1, 41)
         bins = []
@@ -117,6 +158,9 @@ class Stages:
             "categories": self.root / "data/categories.json",
             "history": self.root / "model/history.csv",
             "h_histogram": self.root / "model/h_histogram.csv",
+            "images": self.root / "data/images.parquet",
+            "evaluation": self.root / "metrics/eval.json",
+            "pictures": self.root / "data/sample/raw",
             "out": out,
             "dataset": "sample",
             "bits": self.soft.shape[1],

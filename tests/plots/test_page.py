@@ -33,6 +33,10 @@ CODES_ONLY = {
     *("h_histogram", "bit_balance", "bit_correlation", "codes_by_epoch"),
     "retrieval_by_distance",
 }
+ACROSS_ONLY = {
+    *("across_by_distance", "across_top_n", "sheet_image_to_text", "sheet_text_to_image"),
+    "agch_diagnostics",
+}
 TRAINED_ONLY = {"training", "classes_classifier", "classes_hybrid"}
 
 
@@ -200,10 +204,11 @@ def test_a_run_without_training_and_codes_says_that_there_is_nothing_to_draw(
     stages = make_stages(seed=3, epochs=0)
     stages.without("classifier", "hybrid")
     stages.without_codes()
+    stages.without_across()
     write_plots(**stages.arguments(checkout / "plots", bits=None))
     dvc(checkout, "plots", "show")
     page = opened(checkout / "dvc_plots/index.html")
-    absent = CODES_ONLY | TRAINED_ONLY
+    absent = CODES_ONLY | TRAINED_ONLY | ACROSS_ONLY
     assert {name for name, state in page.states.items() if state == "empty"} == absent
     assert set(page.states.values()) == {"empty", "drawn"}
     dvc(checkout, "plots", "diff", "HEAD")  # beside a revision that has all of them

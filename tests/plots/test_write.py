@@ -23,7 +23,11 @@ OF_CODES = {
     "retrieval_by_distance",
 }
 OF_THE_HYBRID = {"classes_hybrid"}
-ALL = ALWAYS | OF_CODES | OF_THE_HYBRID
+ACROSS = {
+    *("across_by_distance", "across_top_n", "sheet_image_to_text", "sheet_text_to_image"),
+    "agch_diagnostics",
+}
+ALL = ALWAYS | OF_CODES | OF_THE_HYBRID | ACROSS
 
 
 def names(folder: Path, ending: str) -> set[str]:
@@ -65,13 +69,15 @@ def test_without_hash_prototypes_and_captions_the_rest_is_drawn(
     stages = make_stages(classes=3, epochs=1)
     stages.without("zeroshot")
     stages.without_codes()
+    stages.without_across()
     for entry in ("captions_per_image", "caption_words"):
         stages.statistics[entry] = {"histogram": {}}
     stages.json("data/statistics.json", stages.statistics)
     write_plots(**stages.arguments(tmp_path, bits=None))
     assert names(tmp_path, "csv") == ALL
     assert names(tmp_path / "png", "png") == ALWAYS | OF_THE_HYBRID
-    assert {len(text(tmp_path, name).splitlines()) for name in OF_CODES} == {1}  # a header
+    absent = OF_CODES | ACROSS
+    assert {len(text(tmp_path, name).splitlines()) for name in absent} == {1}  # a header
     assert "zeroshot" not in text(tmp_path, "frequency") + text(tmp_path, "precision_recall")
     assert "words" not in text(tmp_path, "data_histograms")
     assert text(tmp_path, "classes_knn").splitlines()[-1].endswith(",0,,,,")  # no positive
@@ -83,9 +89,10 @@ def test_zero_shot_has_every_table_and_those_of_a_training_are_a_header(
     stages = make_stages(classes=5, epochs=0)  # nothing is trained
     stages.without("classifier", "hybrid")
     stages.without_codes()
+    stages.without_across()
     write_plots(**stages.arguments(tmp_path, bits=None))
     assert names(tmp_path, "csv") == ALL
-    absent = OF_CODES | OF_THE_HYBRID | {"training", "classes_classifier"}
+    absent = OF_CODES | OF_THE_HYBRID | ACROSS | {"training", "classes_classifier"}
     assert names(tmp_path / "png", "png") == ALL - absent
     for name in ALL:
         rows = text(tmp_path, name).splitlines()

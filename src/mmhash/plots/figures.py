@@ -29,6 +29,13 @@ LOOKS = {
     "hybrid": (PURPLE, "D", "-."),
     "zeroshot": (GREEN, "^", ":"),
 }
+# Series of the panels by epoch; those of one panel differ in colour and dash.
+SERIES = {
+    **dict.fromkeys(("train", "image", "all pairs", "all layers"), (BLUE, "-")),
+    **dict.fromkeys(("a common label", "own text"), (BLUE, "-")),
+    **dict.fromkeys(("val", "text", "no common label", "other texts"), (VERMILLION, "--")),
+    **dict.fromkeys(("fused", "gap"), (GREEN, ":")),
+}
 MOST_CLASSES = 120  # a taller picture cannot be read; best and worst are shown
 STYLE: Any = {  # matplotlib types the keys as literals
     "figure.constrained_layout.use": True,
@@ -94,14 +101,14 @@ def precision_recall_figure(table: Table, subject: str) -> Figure:
 
 
 def training_figure(table: Table, title: str, subject: str) -> Figure:
-    """Draw each panel of the training table by epoch, train solid and val dashed."""
+    """Draw each panel of a table by epoch; train is solid and val dashed (:data:`SERIES`)."""
     panels = list(dict.fromkeys(table["panel"]))
     columns = 2 if len(panels) == 4 else min(3, len(panels))
     lines = -(-len(panels) // columns)
     figure = Figure(figsize=(3.7 * columns, 2.5 * lines + 0.6))
     axes = figure.subplots(lines, columns, squeeze=False).ravel()
     for axis, panel in zip(axes, panels, strict=False):
-        for series, colour, dash in (("train", BLUE, "-"), ("val", VERMILLION, "--")):
+        for series, (colour, dash) in SERIES.items():
             points = [
                 (epoch, value)
                 for name, kind, epoch, value in _rows(table, "panel", "series", "epoch", "value")
@@ -111,6 +118,7 @@ def training_figure(table: Table, title: str, subject: str) -> Figure:
                 x, y = zip(*points, strict=True)
                 axis.plot(x, y, dash, color=colour, marker="o", markersize=3, label=series)
         axis.set(title=panel, xlabel="epoch")
+        axis.ticklabel_format(axis="y", useOffset=False)
         axis.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
         axis.legend(fontsize=8)
     for axis in axes[len(panels) :]:

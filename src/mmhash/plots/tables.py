@@ -35,6 +35,12 @@ PANELS = {
     "loss_balance": ("bit balance loss", "train"),
     "loss_decorrelation": ("bit decorrelation loss", "train"),
     "loss_pairwise": ("pairwise loss", "train"),
+    "loss_l1": ("L1, codes against S'", "train"),  # of AGCH, as the two after it
+    "loss_l2": ("L2, graph against S' and codes", "train"),
+    "loss_l3": ("L3, codes against B_h", "train"),
+    "loss_alignment": ("alignment loss, |B_v − B_t|²", "train"),
+    "loss_fusion": ("contrastive loss, fused features", "train"),  # of UCMFH
+    "loss_codes": ("contrastive loss, codes", "train"),
     "val_mAP": ("mAP, classifier head", "val"),
     "lr": ("learning rate", "train"),
     "hash_scale": ("hash scale β", "train"),
@@ -46,6 +52,26 @@ CODE_PANELS = {
     "val_bit_correlation": ("bit correlation, mean |r| over pairs", "val"),
     "val_unique_share": ("unique codes, share of images", "val"),
     "val_quantisation_error": ("quantisation error, mean (|h| − 1)²", "val"),
+}
+# val_mAP of a method without a classifier: that of mmhash.training.cross_modal.mean_across.
+ACROSS_PANEL = ("mAP, mean of image to text and back", "val")
+# The figures of mmhash.losses.agch.agch_diagnostics, the same way.
+DIAGNOSTIC_PANELS = {
+    "unique_image": ("different codes, share of items", "image"),
+    "unique_text": ("different codes, share of items", "text"),
+    "unique_fused": ("different codes, share of items", "fused"),
+    "s_label_correlation": ("correlation of S with the labels", "all pairs"),
+    "s_positive": ("mean S of pairs, and the gap", "a common label"),
+    "s_negative": ("mean S of pairs, and the gap", "no common label"),
+    "s_gap": ("mean S of pairs, and the gap", "gap"),
+    "graph_weight_std": ("graph weights, std", "all layers"),
+    "graph_output_std_image": ("graph output, std over items", "image"),
+    "graph_output_std_text": ("graph output, std over items", "text"),
+    "sign_agreement_image": ("equal signs of B_h and B_g, chance 0.5", "image"),
+    "sign_agreement_text": ("equal signs of B_h and B_g, chance 0.5", "text"),
+    "it_distance": ("distance of an image to texts", "own text"),
+    "it_distance_others": ("distance of an image to texts", "other texts"),
+    "text_output_mean": ("mean output of the text encoder", "text"),
 }
 MOST_CONFUSED = 20  # classes of the confusion chart: more cells cannot be told apart
 # Entry of data/statistics.json → what its histogram counts and in which unit.
@@ -130,16 +156,26 @@ def training_table(history: Table) -> Table:
     """Return the training history with one row a point: epoch, panel, series, value.
 
     ``series`` is ``train`` or ``val``. A term that is absent or zero at every epoch was not part
-    of the loss and is left out.
+    of the loss and is left out. Without a classification loss ``val_mAP`` is that across
+    modalities.
     """
-    return _panels(
-        history, {name: panel for name, panel in PANELS.items() if any(history.get(name, []))}
-    )
+    panels = {name: panel for name, panel in PANELS.items() if any(history.get(name, []))}
+    if "val_mAP" in panels and "loss_classification" not in history:
+        panels["val_mAP"] = ACROSS_PANEL
+    return _panels(history, panels)
 
 
 def code_health_table(history: Table) -> Table:
     """Return the health of val's codes in the same columns; no row for a model without codes."""
     return _panels(history, CODE_PANELS)
+
+
+def diagnostics_table(history: Table) -> Table:
+    """Return AGCH's diagnostics on val in the same columns; no row for other methods.
+
+    ``series`` says of which codes, pairs or layers.
+    """
+    return _panels(history, DIAGNOSTIC_PANELS)
 
 
 def _panels(history: Table, panels: Mapping[str, tuple[str, str]]) -> Table:
@@ -259,6 +295,32 @@ def distance_table(curve: Table | None) -> Table:
     """
     names = ("distance", "precision", "recall", "retrieved")
     return {name: curve[name] if curve else [] for name in names}
+
+
+def across_distance_table(curves: Table) -> Table:
+    """Return precision and recall across modalities by Hamming distance, with the chance level.
+
+    ``curves`` has the columns task, distance, precision, recall and retrieved of
+    :func:`mmhash.across.evaluate_across`, the distances of a task ascending. ``chance`` is the
+    precision of all items, those at any distance: what a random order has at every recall.
+    """
+    chance = dict(zip(curves["task"], curves["precision"], strict=True))  # the last of each task
+    return {
+        "task": [task.replace("_", " ") for task in curves["task"]],
+        **{name: curves[name] for name in ("distance", "precision", "recall", "retrieved")},
+        "chance": [chance[task] for task in curves["task"]],
+    }
+
+
+def top_n_table(figures: Mapping[str, Mapping[str, Any]]) -> Table:
+    """Return the precision of the first n items by task, from ``P@n`` and ``P_chance`` of each."""
+    rows = [
+        (task.replace("_", " "), int(name[2:]), float(value), float(found["P_chance"]))
+        for task, found in figures.items()
+        for name, value in found.items()
+        if name.startswith("P@")
+    ]
+    return _columns(("task", "n", "precision", "chance"), rows)
 
 
 def emptied(table: Table) -> Table:

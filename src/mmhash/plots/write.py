@@ -8,7 +8,7 @@ import numpy as np
 from mmhash.errors import InputError
 from mmhash.files import read_json, read_npy, read_table
 from mmhash.heads import HEADS
-from mmhash.plots import figures, heat_maps, tables
+from mmhash.plots import across, figures, heat_maps, sheet, tables
 from mmhash.plots.tables import Table
 
 CLASS_CHARTS = ("knn", "classifier", "hybrid")  # heads that have a chart of their own by class
@@ -21,6 +21,9 @@ def write_plots(
     categories: Path,
     history: Path,
     h_histogram: Path,
+    images: Path,
+    evaluation: Path,
+    pictures: Path,
     out: Path,
     dataset: str,
     bits: int | None,
@@ -31,17 +34,20 @@ def write_plots(
     """Write ``out/*.csv`` and ``out/png/*.png``.
 
     ``predictions`` holds ``thresholds.json``, which names the heads that the model has, and a
-    folder ``split`` with ``labels.npy``, the scores of each head and, for codes, ``soft.npy`` and
-    ``precision_recall_by_distance.parquet``. ``statistics`` and ``categories`` are the JSON files
-    of the dataset, ``history`` and ``h_histogram`` the CSV files of the training. ``bits`` is the
-    code length, None for a model without a hash layer. ``thresholds`` says which decision
-    thresholds precision, recall, F1 and the confusion use.
+    folder ``split`` with ``labels.npy``, the scores of each head, ``across_by_distance.parquet``,
+    ``across_sheet.parquet`` and, for codes, ``soft.npy`` and
+    ``precision_recall_by_distance.parquet``. ``statistics``, ``categories`` and ``images`` are the
+    JSON files and the table of images of the dataset, ``pictures`` the root of its raw data,
+    ``history`` and ``h_histogram`` the CSV files of the training, ``evaluation`` the JSON file with
+    the figures of evaluate. ``bits`` is the code length, None for a model without a hash layer.
+    ``thresholds`` says which decision thresholds precision, recall, F1 and the confusion use.
 
     Every table is written; one of something that the model does not have (codes, a classifier,
     epochs) is a header without rows, and has no picture.
     Raises :class:`InputError` where a file is missing or does not fit the others.
     """
-    names = [entry["name"] for entry in read_json(categories)]
+    entries = read_json(categories)
+    names = [entry["name"] for entry in entries]
     facts = read_json(statistics)
     cuts = read_json(predictions / "thresholds.json")
     labels, scores = _predictions(predictions / split, cuts, len(names))
@@ -54,13 +60,13 @@ def write_plots(
         head: tables.class_table(values, labels, chosen[head], names, frequency)
         for head, values in scores.items()
     }
-    drawn: dict[str, tuple[Table, Any, tuple[str, ...]]] = {}
+    drawn: dict[str, tuple[Table, Any, tuple[Any, ...]]] = {}
     for head in CLASS_CHARTS:
         rows = classes.get(head) or tables.emptied(classes["knn"])
         drawn[f"classes_{head}"] = (rows, figures.class_figure, (head, where))
     overall = {head: float(cuts[head]["global"]) for head in scores}
-    curves = tables.precision_recall_table(scores, labels, overall)
-    drawn["precision_recall"] = (curves, figures.precision_recall_figure, (where,))
+    by_threshold = tables.precision_recall_table(scores, labels, overall)
+    drawn["precision_recall"] = (by_threshold, figures.precision_recall_figure, (where,))
     reliability = tables.reliability_rows(scores, labels, cuts)
     drawn["reliability"] = (reliability, figures.reliability_figure, (where,))
     confusion = tables.confusion_table(scores, labels, chosen, names)
@@ -74,6 +80,9 @@ def write_plots(
     health = tables.code_health_table(records)
     title, epochs = "Health of the codes by epoch", f"{dataset}, val, {code}"
     drawn["codes_by_epoch"] = (health, figures.training_figure, (title, epochs))
+    diagnostics = tables.diagnostics_table(records)
+    title = "Diagnostics of AGCH by epoch"
+    drawn["agch_diagnostics"] = (diagnostics, figures.training_figure, (title, epochs))
     common = tables.class_frequency_table(frequency)
     everything = f"{dataset}, all images"
     drawn["class_frequency"] = (common, figures.class_frequency_figure, (everything,))
@@ -90,6 +99,17 @@ def write_plots(
     drawn["bit_correlation"] = (pairs, heat_maps.bit_correlation_figure, (where,))
     distances = tables.distance_table(curve)
     drawn["retrieval_by_distance"] = (distances, figures.distance_figure, (where,))
+    curves = read_table(predictions / split / "across_by_distance.parquet").to_pydict()
+    within = tables.across_distance_table(curves)
+    drawn["across_by_distance"] = (within, across.distance_figure, (where,))
+    first = tables.top_n_table(read_json(evaluation)["across"].get(split, {}))
+    drawn["across_top_n"] = (first, across.top_n_figure, (where,))
+    found = read_table(predictions / split / "across_sheet.parquet")
+    about = sheet.described(found, images, entries)
+    shown = sheet.thumbnails(about, dataset, pictures)
+    for task in sheet.TASKS:
+        rows = sheet.sheet_table(found, about, task)
+        drawn[f"sheet_{task}"] = (rows, sheet.sheet_figure, (shown, task, bits, where))
 
     for name, (table, draw, arguments) in drawn.items():
         tables.write_csv(out / f"{name}.csv", table)
