@@ -19,7 +19,7 @@ from matplotlib.patches import Rectangle
 from PIL import Image
 
 from mmhash.data.coco import image_path
-from mmhash.data.source import ensure_raw
+from mmhash.data.raw import ensure_raw
 from mmhash.files import read_table
 from mmhash.plots.figures import GREEN, GREY
 from mmhash.plots.tables import Table
