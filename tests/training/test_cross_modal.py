@@ -10,6 +10,7 @@ import torch
 from ruamel.yaml import YAML
 
 from mmhash.errors import InputError
+from mmhash.losses.agch import agch_complaints
 from mmhash.losses.total import LossWeights
 from mmhash.models.cross_modal import CrossModalConfig
 from mmhash.models.hashers import method_settings
@@ -17,6 +18,7 @@ from mmhash.models.weights import load_tagger
 from mmhash.training.batches import Features
 from mmhash.training.cross_modal import CrossModalRun, evenly, mean_across
 from mmhash.training.encode import caption_owners, encode_sides
+from mmhash.training.settings import TrainingData
 
 from .conftest import make_settings
 
@@ -199,15 +201,64 @@ def test_mean_across_is_one_where_each_side_finds_its_own():
 
 
 def test_training_settings_come_from_the_methods_own_block(repository):
-    from mmhash.experiment import model_config, train_settings
+    from mmhash.experiment import cross_modal_config, train_settings
     from mmhash.params import load_params
 
     params = load_params(repository / "params.yaml")
     changed = params.model_copy(update={"model": params.model.model_copy(update={"name": "agch"})})
-    model = model_config(changed, 12, 12, 5)
+    model = cross_modal_config(changed, 12, 12, 5)
+    assert cross_modal_config(params, 12, 12, 5) is None
     settings = train_settings(changed, model)
     assert settings.batch_size == 32
     assert settings.num_epochs == 40
     assert settings.early_stopping_patience == 40
     assert not settings.amp
     assert make_settings().batch_size == 8
+
+
+@pytest.fixture(scope="module")
+def sparse_text(real_data) -> TrainingData:
+    """Texts and labels of 700 pairs of MIRFlickr-25K; the image vectors are drawn from the labels.
+
+    A text has 4.7 of 1,386 words on average.
+    """
+    with np.load(real_data / "mirflickr25k" / "text_labels.npz") as stored:
+        rng = np.random.default_rng(0)
+        rows = np.sort(rng.choice(len(stored["bow_packed"]), 700, replace=False))
+        text = np.unpackbits(stored["bow_packed"][rows], axis=1)[:, :1386]
+        labels = np.unpackbits(stored["labels_packed"][rows], axis=1)[:, :24]
+    image = labels @ rng.normal(size=(24, 64)) + rng.normal(size=(700, 64))
+    features = Features(
+        image.astype(np.float32), text.astype(np.float32), np.arange(701), labels.astype(np.uint8)
+    )
+    names = tuple(str(c) for c in range(24))
+    return TrainingData(features, np.arange(560), np.arange(560, 700), names)
+
+
+def test_sparse_text_of_length_one_collapses_with_the_papers_rates_and_batch_norm_cures_it(
+    sparse_text, blocks
+):
+    def last_row(**changes) -> dict[str, float]:
+        block = {**blocks["agch"], "hidden": 128, "graph_dims": [64], "num_epochs": 6, **changes}
+        settings = method_settings("agch", block, "mirflickr25k")
+        model = CrossModalConfig("agch", 64, 1386, 32, settings, num_classes=24)
+        run = CrossModalRun(
+            sparse_text,
+            model,
+            LossWeights(),
+            make_settings(**settings_of(model)),
+            torch.device("cpu"),
+        )
+        for epoch in range(6):
+            row, _ = run.epoch(epoch)
+        return row
+
+    dead = last_row()
+    assert dead["unique_text"] < 0.05
+    assert any("text codes are different" in note for note in agch_complaints(dead))
+    raw = last_row(text_normalisation=False)
+    assert raw["unique_text"] > 3 * dead["unique_text"]
+    cured = last_row(cures={**blocks["agch"]["cures"], "text_batch_norm": True})
+    assert cured["unique_text"] > 0.9
+    assert cured["val_mAP"] > dead["val_mAP"] + 0.05
+    assert not any("text codes are different" in note for note in agch_complaints(cured))
