@@ -25,6 +25,7 @@ CURED = {
     "agch.optimizer": "adam",
     "agch.batch_size": 128,
     "agch.num_epochs": 60,
+    "agch.text_normalisation": True,
     "agch.cures.text_batch_norm": True,
     "agch.cures.first_layer_gain": 2.0,
     "agch.cures.direct_alignment": 30.0,

@@ -266,10 +266,12 @@ class Agch(CrossModalHasher):
         settings, groups = self.config.settings, self._groups()
         decay = settings["weight_decay"]
         if settings["optimizer"] == "adam":
-            return torch.optim.Adam(groups, lr=settings["lr_adam"], weight_decay=decay)
+            return torch.optim.Adam(groups, lr=settings["lr_adam"], weight_decay=decay, fused=True)
         for group in groups:
             group["lr"] = settings[f"lr_{group['name']}"]
-        return torch.optim.SGD(groups, momentum=settings["momentum"], weight_decay=decay)
+        return torch.optim.SGD(
+            groups, momentum=settings["momentum"], weight_decay=decay, fused=True
+        )
 
     def turns(self) -> list[list[int]] | None:
         """Return each group by itself with ``step: alternating``; None for the joint step."""

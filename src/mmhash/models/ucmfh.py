@@ -169,6 +169,7 @@ class Ucmfh(CrossModalHasher):
                 {"params": codes, "lr": codes_rate, "scheduled": True},
             ],
             betas=BETAS,
+            fused=True,
         )
 
     def rate_factor(self, epoch: int, step: int) -> float:  # noqa: ARG002
