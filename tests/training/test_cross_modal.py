@@ -236,7 +236,7 @@ def sparse_text(real_data) -> TrainingData:
     return TrainingData(features, np.arange(560), np.arange(560, 700), names)
 
 
-def test_sparse_text_of_length_one_collapses_with_the_papers_rates_and_batch_norm_cures_it(
+def test_sparse_text_of_length_one_collapses_with_the_papers_rates_unless_normalised_by_batch(
     sparse_text, blocks
 ):
     def last_row(**changes) -> dict[str, float]:
