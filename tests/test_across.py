@@ -212,3 +212,16 @@ def test_a_small_split_and_a_small_database_give_a_small_sheet() -> None:
     _, _, sheet = evaluate_across(None, replace(whole, split=split), 1.0, CPU)
     assert sheet.num_rows == 2 * 3 * 4
     assert max(sheet["rank"].to_pylist()) == 4
+
+
+def test_retrieval_at_chance_is_called_so(caplog) -> None:
+    class Same(Signs):
+        def forward(self, image, text, scale=1.0):
+            return PairCodes(*(torch.ones_like(image) for _ in range(3)))
+
+    evaluate_across(Same(), dataset(), 1.0, CPU)
+    assert "test image to text: mAP" in caplog.text
+    assert "is at chance" in caplog.text
+    caplog.clear()
+    evaluate_across(Signs(), dataset(), 1.0, CPU)
+    assert "chance" not in caplog.text

@@ -131,3 +131,20 @@ def test_no_value_of_any_kind_gives_a_traceback(junk: Any) -> None:
             parse_params(put(DEFAULTS, key, junk))
         except InputError as error:
             assert str(error).startswith("params.yaml")  # noqa: PT017
+
+
+@pytest.mark.parametrize(
+    ("model", "key", "value"),
+    [
+        ("agch", "model.inputs", "image"),
+        ("ucmfh", "hash.enabled", False),
+        ("shallow", "loss.pairwise_weight", 0.1),
+        ("shallow", "hash.schedule", "linear"),
+    ],
+)
+def test_a_setting_that_does_nothing_with_a_cross_modal_method_is_refused(
+    values: dict[str, Any], model: str, key: str, value: Any
+) -> None:
+    parse_params(put(values, key, value))
+    with pytest.raises(InputError, match=f"{key} = {value} does nothing with model.name = {model}"):
+        parse_params(put(put(values, "model.name", model), key, value))

@@ -5,6 +5,7 @@ A cross-modal hasher has a code for each modality. The main method has one where
 share a space: the direction of the modality that is absent is taken to be that of the one at hand.
 """
 
+import logging
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,7 @@ from mmhash.codes import binarise, hamming, pack
 from mmhash.features import Dataset
 from mmhash.index.vectors import unit_rows
 from mmhash.metrics.leak import leak_table
+from mmhash.metrics.multilabel import plausibility_note
 from mmhash.metrics.retrieval import (
     COSINE_STEPS,
     hamming_levels,
@@ -54,6 +56,8 @@ SHEET = {
     "distance": pa.float64(),
     "shared": pa.int64(),
 }
+logger = logging.getLogger(__name__)
+
 SHEETS = ("image_to_text", "text_to_image")
 HEALTH_ROWS = 1000
 SHEET_QUERIES, SHEET_ITEMS = 5, 10
@@ -133,6 +137,11 @@ def evaluate_across(
             count = len(curve["distance"])
             parts.append(pa.table({"task": [task] * count, **curve}, schema=pa.schema(CURVE)))
         curves[split] = pa.concat_tables(parts)
+        for task, found in figures[split].items():
+            what = f"{split} {task.replace('_', ' ')}"
+            note = plausibility_note(found["mAP@all"], found["mAP@all_chance"], what)
+            if note:
+                logger.warning("%s", note)
     if isinstance(model, CrossModalHasher) and hashed:
         figures["leak"] = _leak(model, dataset, hash_scale, device)
         health = _health(model, dataset, hash_scale, device)
@@ -197,6 +206,8 @@ def _leak(
     """Return how far codes of test rows move with what is not theirs."""
     model = model.to(device).eval()
     image, text, _ = _pairs(dataset, 2 * (model.batch_mates or 128))
+    if len(image) < 4:
+        return {}  # two batches of two are the least that can be compared
 
     def encode(image: np.ndarray, text: np.ndarray) -> tuple[np.ndarray, ...]:
         codes = model(*(torch.from_numpy(x).to(device) for x in (image, text)), hash_scale)

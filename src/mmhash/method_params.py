@@ -1,4 +1,4 @@
-"""The blocks of ``params.yaml`` that belong to one method each: ``agch``, ``ucmfh``, ``shallow``.
+"""The blocks of ``params.yaml`` that describe a method: its architecture, or the whole of it.
 
 Like :mod:`mmhash.params` this only validates. A value that may be empty (None) is then the
 published one for the dataset at hand; the method's own module says which.
@@ -6,7 +6,7 @@ published one for the dataset at hand; the method's own module says which.
 
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 Positive = Annotated[int, Field(ge=1)]
 NonNegative = Annotated[float, Field(ge=0.0, allow_inf_nan=False)]
@@ -19,6 +19,46 @@ class Block(BaseModel):
     """A block of ``params.yaml``: unknown keys and wrong types are errors, values do not change."""
 
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+
+
+class Fusion(Block):
+    """How image and text vectors meet."""
+
+    type: Literal["concat", "concat_direction", "hadamard", "hadamard_with_magnitude"]
+    mlp_dims: Annotated[list[Positive], Field(min_length=1)]
+    dropout: Annotated[float, Field(ge=0.0, lt=1.0)]
+    activation: Literal["relu", "gelu"]
+    dim: Positive | None
+
+
+class Hash(Block):
+    """The hash layer."""
+
+    enabled: bool
+    bits: Literal[16, 32, 64, 128, 256]
+    batch_norm: bool
+    schedule: Literal["constant", "linear", "exponential", "step"]
+    scale_min: AboveZero
+    scale_max: AboveZero
+
+
+class Classifier(Block):
+    """The linear head."""
+
+    prior_init: bool
+    use_bias: bool
+
+    @model_validator(mode="after")
+    def _prior_needs_a_bias(self) -> "Classifier":
+        if self.prior_init and not self.use_bias:
+            raise ValueError("prior_init needs use_bias: true (the prior is written to the bias)")
+        return self
+
+
+class Align(Block):
+    """What gives the alignment term a gradient while the towers are frozen."""
+
+    projection: bool
 
 
 class AgchCures(Block):
@@ -76,6 +116,7 @@ class Ucmfh(Block):
 
     batch_size: BatchSize
     num_epochs: Positive | None
+    train_rows: Positive | None
     attention: Literal["batch", "sample"]
     query: Literal["both", "single"]
     layers: Positive

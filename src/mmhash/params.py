@@ -12,12 +12,21 @@ from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
 from mmhash.errors import InputError
-from mmhash.method_params import Agch, Block, Shallow, Ucmfh
+from mmhash.method_params import (
+    AboveZero,
+    Agch,
+    Align,
+    Block,
+    Classifier,
+    Fusion,
+    Hash,
+    NonNegative,
+    Positive,
+    Shallow,
+    Ucmfh,
+)
 
-Positive = Annotated[int, Field(ge=1)]
 Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
-NonNegative = Annotated[float, Field(ge=0.0, allow_inf_nan=False)]
-AboveZero = Annotated[float, Field(gt=0.0, allow_inf_nan=False)]
 Seed = Annotated[int, Field(ge=0, lt=2**63)]
 
 
@@ -29,6 +38,7 @@ def _positive_or_auto(value: Any) -> Any:
 
 # Methods with a classifier, in whose training the towers may take part.
 TAGGERS = ("full", "direction_only", "mlp")
+CROSS_MODAL = ("agch", "ucmfh", "shallow")
 
 # Of one piece: the branches of a union would each complain, under keys that nobody has written.
 PositiveOrAuto = Annotated[int | Literal["auto"], PlainValidator(_positive_or_auto)]
@@ -141,46 +151,6 @@ class Model(Block):
 
     name: Literal["full", "direction_only", "mlp", "zeroshot", "agch", "ucmfh", "shallow"]
     inputs: Literal["both", "image", "caption"]
-
-
-class Fusion(Block):
-    """How image and text vectors meet."""
-
-    type: Literal["concat", "concat_direction", "hadamard", "hadamard_with_magnitude"]
-    mlp_dims: Annotated[list[Positive], Field(min_length=1)]
-    dropout: Annotated[float, Field(ge=0.0, lt=1.0)]
-    activation: Literal["relu", "gelu"]
-    dim: Positive | None
-
-
-class Hash(Block):
-    """The hash layer."""
-
-    enabled: bool
-    bits: Literal[16, 32, 64, 128, 256]
-    batch_norm: bool
-    schedule: Literal["constant", "linear", "exponential", "step"]
-    scale_min: AboveZero
-    scale_max: AboveZero
-
-
-class Classifier(Block):
-    """The linear head."""
-
-    prior_init: bool
-    use_bias: bool
-
-    @model_validator(mode="after")
-    def _prior_needs_a_bias(self) -> "Classifier":
-        if self.prior_init and not self.use_bias:
-            raise ValueError("prior_init needs use_bias: true (the prior is written to the bias)")
-        return self
-
-
-class Align(Block):
-    """What gives the alignment term a gradient while the towers are frozen."""
-
-    projection: bool
 
 
 class HashRegularisation(Block):
@@ -337,6 +307,24 @@ class Params(Block):
                 f"knn.head = {self.knn.head} needs a trained classifier, and model.name = "
                 f"{self.model.name} has none; set knn.head=knn"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _settings_count(self) -> "Params":
+        if self.model.name not in CROSS_MODAL:
+            return self
+        shallow = self.model.name == "shallow"
+        for key, value, counts in (
+            ("model.inputs", self.model.inputs, "both"),
+            ("hash.enabled", self.hash.enabled, True),
+            *([("loss.pairwise_weight", self.loss.pairwise_weight, 0.0)] if shallow else []),
+            *([("hash.schedule", self.hash.schedule, "constant")] if shallow else []),
+        ):
+            if value != counts:
+                raise ValueError(
+                    f"{key} = {value} does nothing with model.name = {self.model.name}; set "
+                    f"{key}={str(counts).lower()}"
+                )
         return self
 
     @property

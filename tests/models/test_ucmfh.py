@@ -17,6 +17,7 @@ from mmhash.models.ucmfh import Ucmfh, half_width, ucmfh_settings
 BLOCK = {
     "batch_size": 6,
     "num_epochs": None,
+    "train_rows": None,
     "attention": "batch",
     "query": "both",
     "layers": 2,
@@ -48,17 +49,17 @@ def pairs(n=6, image_dim=7, text_dim=5, seed=1):
 
 @pytest.mark.parametrize(
     ("dataset", "expected"),
-    [("coco2014", (500, [200], 0.6)), ("wiki", (100, [30, 80], 1.2))],
+    [("coco2014", (500, 4992, [200], 0.6)), ("wiki", (100, None, [30, 80], 1.2))],
 )
 def test_empty_settings_are_the_published_ones(dataset, expected):
     settings = ucmfh_settings(BLOCK, dataset)
-    keys = ("num_epochs", "milestones", "milestone_factor")
+    keys = ("num_epochs", "train_rows", "milestones", "milestone_factor")
     assert tuple(settings[key] for key in keys) == expected
     assert settings | dict.fromkeys(keys) == BLOCK
 
 
 def test_given_settings_stay():
-    given_values = {"num_epochs": 3, "milestones": [], "milestone_factor": 2.0}
+    given_values = {"num_epochs": 3, "train_rows": 9, "milestones": [], "milestone_factor": 2.0}
     assert ucmfh_settings(BLOCK | given_values, "coco2014") == BLOCK | given_values
 
 

@@ -157,8 +157,30 @@ def test_fewer_rows_than_a_batch_are_refused(bench, config):
 
 def test_a_loss_that_is_not_finite_names_the_block_to_mend(bench, config):
     model = config("agch", lr_image=1e30, lr_text=1e30, lr_graph=1e30, lr_fusion=1e30)
-    with pytest.raises(InputError, match="learning rates of the block agch"):
+    with pytest.raises(InputError, match=r"epoch \d step \d+: loss_\w+ is .* of the block agch"):
         bench.train(model=model, **settings_of(model))
+
+
+def test_ucmfh_can_learn_from_a_part_of_the_pairs_and_says_its_protocol(bench, config):
+    whole, part = config("ucmfh"), config("ucmfh", train_rows=20)
+    runs = {
+        name: CrossModalRun(
+            bench.data,
+            model,
+            LossWeights(),
+            make_settings(**settings_of(model)),
+            torch.device("cpu"),
+        )
+        for name, model in (("whole", whole), ("part", part))
+    }
+    assert runs["whole"].rows is bench.data.train_rows
+    assert len(runs["part"].rows) == len(set(runs["part"].rows)) == 20
+    assert set(runs["part"].rows) <= set(bench.data.train_rows)
+    assert runs["part"].steps_per_epoch == 2
+    summary = bench.train(model=part, **settings_of(part))
+    assert any(
+        "a query brings image and text, and its code sees its batch" in n for n in summary.notes
+    )
 
 
 def test_memory_that_runs_out_names_the_methods_own_batch(bench, config, monkeypatch):

@@ -1,8 +1,8 @@
 """AGCH: one similarity from both modalities, taught to codes directly and through graphs.
 
 Zhang, Li, Huang, Xu: Aggregation-based Graph Convolutional Hashing for Unsupervised Cross-Modal
-Retrieval (IEEE Transactions on Multimedia 24, 2022). No label is read in training. The losses are
-in :mod:`mmhash.losses.agch`.
+Retrieval (IEEE Transactions on Multimedia 24, 2022). The losses, in :mod:`mmhash.losses.agch`, read
+no label; the training loop chooses the epoch by the labels of val.
 """
 
 from collections.abc import Mapping

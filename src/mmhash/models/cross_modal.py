@@ -88,6 +88,11 @@ class CrossModalHasher(nn.Module):
         """Encode n pairs: ``image`` (n, D_i), ``text`` (n, D_t) float32; β = ``scale``."""
         raise NotImplementedError
 
+    @property
+    def notes(self) -> list[str]:
+        """Return sentences about the protocol of this model, for the log and the metrics."""
+        return []
+
     def training_output(self, image: Tensor, text: Tensor, scale: float) -> Any:
         """Return what the method's loss reads, for a batch."""
         raise NotImplementedError

@@ -39,12 +39,13 @@ class UcmfhOutput(NamedTuple):
 def ucmfh_settings(block: dict[str, Any], dataset: str) -> dict[str, Any]:
     """Return the block ``ucmfh`` with every empty value as published for ``dataset``.
 
-    COCO: 500 epochs, code rates × 0.6 after step 200; MIRFlickr, NUS-WIDE and, here, all others:
-    100 epochs, × 1.2 after steps 30 and 80.
+    COCO: 500 epochs over 4,992 pairs, code rates × 0.6 after step 200. MIRFlickr, NUS-WIDE and,
+    here, all others: 100 epochs, × 1.2 after steps 30 and 80.
     """
     coco = dataset == "coco2014"
     published = {
         "num_epochs": 500 if coco else 100,
+        "train_rows": 4992 if coco else None,
         "milestones": [200] if coco else [30, 80],
         "milestone_factor": 0.6 if coco else 1.2,
     }
@@ -154,6 +155,17 @@ class Ucmfh(CrossModalHasher):
         image = self.image_hash(F.normalize(image_half, dim=1))
         text = self.text_hash(F.normalize(text_half, dim=1))
         return torch.tanh(scale * image), torch.tanh(scale * text)
+
+    @property
+    def notes(self) -> list[str]:
+        """Say which protocol the codes follow."""
+        settings = self.config.settings
+        sees = "its batch too" if settings["attention"] == "batch" else "itself alone"
+        brings = "image and text" if settings["query"] == "both" else "one modality"
+        return [
+            f"ucmfh.attention={settings['attention']}, ucmfh.query={settings['query']}: a query "
+            f"brings {brings}, and its code sees {sees}"
+        ]
 
     def optimizer(self) -> torch.optim.Optimizer:
         """Return Adam with a group for the encoder and one for the hash networks.

@@ -3,7 +3,6 @@
 The loop around it (resume, best epoch, files) is that of the main method, :mod:`.loop`.
 """
 
-import math
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
@@ -23,7 +22,7 @@ from mmhash.models.cross_modal import CrossModalConfig
 from mmhash.models.hash_layer import hash_scale
 from mmhash.models.hashers import build_hasher
 from mmhash.ranks import ALONE
-from mmhash.seeding import stream_seed
+from mmhash.seeding import numpy_stream, stream_seed
 from mmhash.training.batches import FeatureStore, plan_epoch
 from mmhash.training.encode import caption_owners, encode_sides
 from mmhash.training.epoch import one_thread
@@ -35,6 +34,7 @@ Diagnostics = Callable[[Any, Any, Tensor], dict[str, float]]
 Complaints = Callable[[dict[str, float]], list[str]]
 
 VAL_QUERIES, VAL_ITEMS = 1000, 10_000  # at most: val only chooses the epoch
+UNIQUE_LOW = 0.05  # share of distinct codes below which a run has collapsed
 
 
 class Objective(NamedTuple):
@@ -90,12 +90,17 @@ class CrossModalRun:
         device: torch.device,
     ) -> None:
         rows, batch = data.train_rows, settings.batch_size
+        limit = model.settings.get("train_rows")
+        if limit is not None and limit < len(rows):
+            drawn = numpy_stream(settings.seed, "training rows").choice(rows, limit, replace=False)
+            rows = np.sort(drawn)
         if len(rows) < batch:
             raise InputError(
                 f"{len(rows)} training rows are fewer than a batch: lower "
                 f"{model.name}.batch_size = {batch}"
             )
         self.data, self.config, self.settings, self.device = data, model, settings, device
+        self.rows = rows
         self.pairwise_weight, self.ranks = weights.pairwise_weight, ALONE
         self.objective = OBJECTIVES[model.name]
         self.store = FeatureStore(data.features, device)
@@ -107,7 +112,7 @@ class CrossModalRun:
         self.scaler = torch.amp.GradScaler(device.type, enabled=False)
         self.steps_per_epoch = len(rows) // batch  # as published: a shorter last batch is left out
         self.queries = evenly(data.val_rows, VAL_QUERIES)
-        self.items = evenly(rows, VAL_ITEMS)
+        self.items = evenly(data.train_rows, VAL_ITEMS)
 
     def epoch(self, epoch: int) -> tuple[dict[str, float], list[float]]:
         """Train epoch ``epoch`` (from 0) and validate; return its history row and histogram of h.
@@ -131,12 +136,12 @@ class CrossModalRun:
 
     def _steps(self, epoch: int, scale: float) -> dict[str, float]:
         seed, size = self.settings.seed, self.settings.batch_size
-        plan = plan_epoch(self.data.features, self.data.train_rows, seed, epoch)
+        plan = plan_epoch(self.data.features, self.rows, seed, epoch)
         rows, captions = self.store.index(plan.rows), self.store.index(plan.captions)
         torch.manual_seed(stream_seed(seed, "dropout", epoch))
         self.hasher.train()
         every = list(range(len(self.optimizer.param_groups)))
-        sums: dict[str, Tensor] = {}
+        found: list[Tensor] = []
         for step in range(self.steps_per_epoch):
             part = slice(step * size, (step + 1) * size)
             image, text, labels = self.store.batch(rows[part], captions[part])
@@ -152,16 +157,24 @@ class CrossModalRun:
                         for parameter in group["params"]:
                             parameter.grad = None
                 self.optimizer.step()
-            for name, value in terms.items():  # of the last turn
-                sums[name] = sums.get(name, 0.0) + value.detach().double()
-        means = {name: float(value) / self.steps_per_epoch for name, value in sums.items()}
-        broken = [name for name, value in means.items() if not math.isfinite(value)]
-        if broken:
-            raise InputError(
-                f"epoch {epoch}: {broken[-1]} is not finite; lower the learning rates of the "
-                f"block {self.config.name}, and check the features for extreme values"
+            found.append(torch.stack([value.detach().double() for value in terms.values()]))
+        names, values = list(terms), torch.stack(found).cpu()  # with turns, the terms of the last
+        broken = (~values.isfinite()).nonzero()
+        if len(broken):
+            step, first = broken[0].tolist()
+            term = next(
+                (
+                    n
+                    for n, v in zip(names, values[step], strict=True)
+                    if n != "loss" and not v.isfinite()
+                ),
+                names[first],
             )
-        return means
+            raise InputError(
+                f"epoch {epoch} step {step + 1}: {term} is not finite; lower the learning rates of "
+                f"the block {self.config.name}, and check the features for extreme values"
+            )
+        return dict(zip(names, values.mean(dim=0).tolist(), strict=True))
 
     def _terms(
         self, image: Tensor, text: Tensor, labels: Tensor, scale: float
@@ -223,4 +236,16 @@ class CrossModalRun:
 
     def complaints(self, row: dict[str, float]) -> list[str]:
         """Return a sentence for each sign, in a history row, that the run has collapsed."""
-        return self.objective.complaints(row) if self.objective.complaints else []
+        if self.objective.complaints:
+            return self.objective.complaints(row)
+        if row["val_unique_share"] >= UNIQUE_LOW:
+            return []
+        return [
+            f"only {row['val_unique_share']:.1%} of the codes of val are different: the codes have "
+            f"collapsed; lower the learning rates of the block {self.config.name}, or train longer"
+        ]
+
+    @property
+    def notes(self) -> list[str]:
+        """Return what is to be said of the model's protocol."""
+        return self.hasher.notes

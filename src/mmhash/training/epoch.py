@@ -157,6 +157,8 @@ class Run:
         row |= {"val_loss": result.loss, "val_mAP": result.mean_ap} | result.codes | norms
         return row, result.histogram
 
+    notes: tuple[str, ...] = ()  # of the model's protocol: the loop knows this method's
+
     def complaints(self, row: dict[str, float]) -> list[str]:  # noqa: ARG002
         """Return nothing: the health of this method's codes stands in its history."""
         return []

@@ -140,9 +140,10 @@ def train(
             f"train.gradient_accumulation_steps={current.gradient_accumulation_steps}"
         )
     best = progress.history[progress.best_epoch]
-    for complaint in run.complaints(best):
+    complaints = run.complaints(best)
+    for complaint in complaints:
         logger.warning("%s", complaint)
-        notes.append(complaint)
+    notes += [*run.notes, *complaints]
     steps_per_epoch = run.steps_per_epoch
     parameters = sum(parameter.numel() for parameter in run.parameters)
     described = towers.described() if towers else None
