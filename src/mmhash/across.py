@@ -24,22 +24,15 @@ from mmhash.metrics.retrieval import (
     precision_recall_by_distance,
     retrieval_metrics,
 )
+from mmhash.metrics.tasks import CROSSING, TASKS
 from mmhash.models.cross_modal import CrossModalHasher
 from mmhash.models.tagger import Tagger
 from mmhash.seeding import numpy_stream
 from mmhash.training.cross_modal import OBJECTIVES, evenly
 from mmhash.training.encode import caption_owners, encode_sides
 
-# What is asked with, and what is searched: ``fused`` is image and text together.
-# Published protocols often search the codes of whole pairs (CMFH's unified codes): easier, since a
-# text then also meets the text of each item.
-TASKS = {
-    "image_to_text": ("image", "text"),
-    "text_to_image": ("text", "image"),
-    "image_to_fused": ("image", "fused"),
-    "text_to_fused": ("text", "fused"),
-    "fused_to_fused": ("fused", "fused"),
-}
+logger = logging.getLogger(__name__)
+
 CURVE = {
     "task": pa.string(),
     "distance": pa.int64(),
@@ -56,9 +49,6 @@ SHEET = {
     "distance": pa.float64(),
     "shared": pa.int64(),
 }
-logger = logging.getLogger(__name__)
-
-SHEETS = ("image_to_text", "text_to_image")
 HEALTH_ROWS = 1000
 SHEET_QUERIES, SHEET_ITEMS = 5, 10
 
@@ -99,7 +89,7 @@ def evaluate_across(
     """Return the retrieval figures by split and task, the curves by split, and a retrieval sheet.
 
     Figures as in :mod:`mmhash.metrics.retrieval`, under val and test and the names of
-    :data:`TASKS`; for cross-modal hashers also ``leak``
+    :data:`mmhash.metrics.tasks.TASKS`; for cross-modal hashers also ``leak``
     (:func:`mmhash.metrics.leak.leak_table`) and, where the method has diagnostics of its own,
     ``health``, both on some of the test rows. The curves hold precision and
     recall within each Hamming distance, with the task as first column; no row for real vectors.
@@ -122,10 +112,10 @@ def evaluate_across(
         queries = side_codes(model, dataset, rows, hash_scale, device)
         assert queries is not None  # as the items
         figures[split], parts = {}, [empty]
-        for task, (ask, answer) in TASKS.items():
-            asked, searched = queries[ask], items[answer]
+        for task, sides in TASKS.items():
+            asked, searched = queries[sides.ask], items[sides.answer]
             pair = labels[rows], labels[dataset.database_rows()]
-            if split == "test" and task in SHEETS:
+            if split == "test" and task in CROSSING:
                 sheet.append(sheet_rows(task, dataset, rows, asked, searched, hashed))
             if not hashed:
                 figures[split][task] = retrieval_metrics(asked, pair[0], searched, pair[1])
@@ -138,7 +128,7 @@ def evaluate_across(
             parts.append(pa.table({"task": [task] * count, **curve}, schema=pa.schema(CURVE)))
         curves[split] = pa.concat_tables(parts)
         for task, found in figures[split].items():
-            what = f"{split} {task.replace('_', ' ')}"
+            what = f"{split} {TASKS[task].title}"
             note = plausibility_note(found["mAP@all"], found["mAP@all_chance"], what)
             if note:
                 logger.warning("%s", note)

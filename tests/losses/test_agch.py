@@ -32,6 +32,7 @@ NO_CURES = {
     "balance": 0.0,
     "l3_weight": 1.0,
 }
+CURED = {"cures_direct_alignment": 1.0, "cures_quantisation": 0.5, "cures_balance": 0.5}
 WEIGHTS = {"alpha": 0.4, "beta": 0.3, "lambda_h": 5.0, "delta": 0.01}
 N, BITS = 7, 8
 RNG = np.random.default_rng(11)
@@ -89,7 +90,7 @@ def by_hand(out: AgchOutput) -> dict[str, float]:
 
 
 def test_every_term_by_hand():
-    terms = agch_terms(output(), config())
+    terms = agch_terms(output(), config(**CURED))
     expected = by_hand(output())
     assert set(terms) == {"loss", *expected}
     for name, number in expected.items():
@@ -99,7 +100,19 @@ def test_every_term_by_hand():
 def test_the_total_is_alpha_l1_and_delta_l2_and_l3():
     e = by_hand(output())
     total = 0.4 * e["loss_l1"] + 0.01 * e["loss_l2"] + e["loss_l3"]
-    assert value(agch_terms(output(), config()), "loss") == pytest.approx(total, rel=1e-10)
+    terms = agch_terms(output(), config())
+    assert value(terms, "loss") == pytest.approx(total, rel=1e-10)
+    # what is not trained is not in the history, and so in no chart of the training
+    assert list(terms) == ["loss", "loss_l1", "loss_l2", "loss_l3"]
+
+
+@pytest.mark.parametrize("cure", CURED)
+def test_a_cure_alone_adds_its_own_term(cure):
+    name = "loss_" + cure.removeprefix("cures_").removeprefix("direct_")
+    plain, cured = (agch_terms(output(), config(**c)) for c in ({}, {cure: CURED[cure]}))
+    assert set(cured) - set(plain) == {name}
+    gained = value(cured, "loss") - value(plain, "loss")
+    assert gained == pytest.approx(CURED[cure] * by_hand(output())[name], rel=1e-8)
 
 
 @pytest.mark.parametrize(
@@ -114,10 +127,10 @@ def test_the_total_is_alpha_l1_and_delta_l2_and_l3():
     ],
 )
 def test_each_weight_weighs_its_own_term(change, term, more):
-    settings_ = config().settings
+    settings_ = config(**CURED).settings
     before = settings_["cures"].get(change.removeprefix("cures_"), settings_.get(change))
-    plain = agch_terms(output(), config())
-    heavier = agch_terms(output(), config(**{change: before + more}))
+    plain = agch_terms(output(), config(**CURED))
+    heavier = agch_terms(output(), config(**CURED | {change: before + more}))
     gained = value(heavier, "loss") - value(plain, "loss")
     assert gained == pytest.approx(more * value(plain, term), rel=1e-8)
 
@@ -166,10 +179,9 @@ def test_the_order_of_rows_and_the_length_of_codes_play_no_part(order, factor):
 
 def test_gradient():
     codes = [code.clone().requires_grad_() for code in output()[2:]]
-    cured = config(cures_direct_alignment=1.0, cures_quantisation=0.5, cures_balance=0.5)
 
     def loss(*codes):
-        return agch_terms(AgchOutput(*output()[:2], *codes), cured)["loss"]
+        return agch_terms(AgchOutput(*output()[:2], *codes), config(**CURED))["loss"]
 
     assert torch.autograd.gradcheck(loss, codes)
 

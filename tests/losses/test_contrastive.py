@@ -9,8 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mmhash.errors import InputError
-from mmhash.losses.contrastive import contrastive_terms, nt_xent, weighted_pairwise
-from mmhash.losses.pairwise import pairwise_likelihood
+from mmhash.losses.contrastive import contrastive_terms, nt_xent
 from mmhash.models.cross_modal import CrossModalConfig
 from mmhash.models.ucmfh import UcmfhOutput
 
@@ -79,18 +78,3 @@ def test_the_total_weighs_the_codes():
     assert terms["loss_codes"].item() == pytest.approx(by_hand(*codes, 0.3))
     expected = by_hand(*halves, 0.3) + 0.7 * by_hand(*codes, 0.3)
     assert terms["loss"].item() == pytest.approx(expected)
-
-
-def test_the_pairwise_term_has_pairs_within_and_across_the_modalities():
-    image, text = (torch.tanh(torch.from_numpy(x)) for x in draw(4, 5, 8))
-    labels = (torch.from_numpy(draw(5, 5, 3)[0]) > 0).double()
-    both = torch.cat([image, text]), labels.repeat(2, 1)
-    torch.testing.assert_close(weighted_pairwise(image, text, labels), pairwise_likelihood(*both))
-    # labels that all differ leave an item's own text as the one similar code
-    same, other = torch.ones(2, 8), torch.stack([torch.ones(8), -torch.ones(8)])
-    assert weighted_pairwise(other, other, torch.eye(2)) < weighted_pairwise(
-        other, -other, torch.eye(2)
-    )
-    assert weighted_pairwise(other, other, torch.eye(2)) < weighted_pairwise(
-        same, same, torch.eye(2)
-    )

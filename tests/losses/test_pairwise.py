@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from mmhash.losses.pairwise import pairwise_likelihood
+from mmhash.losses.pairwise import pairwise_across, pairwise_likelihood
 
 RNG = np.random.default_rng(4)
 H = np.tanh(RNG.normal(size=(6, 8)))
@@ -44,3 +44,15 @@ def test_codes_that_follow_the_labels_cost_less():
     labels = torch.eye(2).repeat(3, 1)
     good = torch.tensor([[1.0] * 8, [-1.0] * 8]).repeat(3, 1)
     assert pairwise_likelihood(good, labels) < 0.1 * pairwise_likelihood(-good[[0] * 6], labels)
+
+
+def test_across_modalities_has_pairs_within_and_across_them():
+    image, text = (torch.tanh(torch.from_numpy(RNG.normal(size=(5, 8)))) for _ in range(2))
+    labels = torch.from_numpy(RNG.random((5, 3)) < 0.5).double()
+    both = torch.cat([image, text]), labels.repeat(2, 1)
+    torch.testing.assert_close(pairwise_across(image, text, labels), pairwise_likelihood(*both))
+    # labels that all differ leave an item's own text as the one similar code
+    same, other = torch.ones(2, 8), torch.stack([torch.ones(8), -torch.ones(8)])
+    own = pairwise_across(other, other, torch.eye(2))
+    assert own < pairwise_across(other, -other, torch.eye(2))
+    assert own < pairwise_across(same, same, torch.eye(2))

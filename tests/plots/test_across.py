@@ -1,7 +1,14 @@
 """Tables and pictures of retrieval across modalities."""
 
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
 import pytest
 
+from mmhash.files import read_json, read_table
+from mmhash.metrics.tasks import TASKS
 from mmhash.plots import across, figures, tables
 
 CURVES = {
@@ -45,6 +52,43 @@ def test_both_tasks_the_radius_and_the_chance_level_are_drawn() -> None:
     assert [0.7, 0.6] in lines[0]
     assert lines[1] == [[0.7, 0.6]]  # the ring around two bits
     assert axis.lines[0].get_linestyle() != axis.lines[2].get_linestyle()
+
+
+def test_every_task_has_a_curve_that_colour_marker_or_dash_alone_tells(
+    make_stages: Callable[..., Any],
+) -> None:
+    root = make_stages(classes=3, epochs=1).root
+    curves = read_table(root / "predictions/test/across_by_distance.parquet").to_pydict()
+    first = read_json(root / "metrics/eval.json")["across"]["test"]
+    titles = [task.title for task in TASKS.values()]
+    with figures.style():
+        axes = (
+            across.distance_figure(tables.across_distance_table(curves), "here").axes[0],
+            across.top_n_figure(tables.top_n_table(first), "here").axes[0],
+        )
+    for axis in axes:
+        drawn = {line.get_label(): line for line in axis.lines}
+        assert [title for title in drawn if title in titles] == titles
+        assert {text.get_text() for text in axis.get_legend().get_texts()} >= set(titles)
+        looks = [
+            (line.get_color(), line.get_marker(), str(line._dash_pattern))  # type: ignore[attr-defined]
+            for line in (drawn[title] for title in titles)
+        ]
+        for values in zip(*looks, strict=True):
+            assert len(set(values)) == len(titles)
+
+
+@pytest.mark.parametrize("template", ["across_by_distance", "across_top_n"])
+def test_a_template_names_every_task_and_gives_it_a_dash(repository: Path, template: str) -> None:
+    chart = json.loads((repository / f".dvc/plots/{template}.json").read_text(encoding="utf-8"))
+    (dash,) = [
+        encoding["strokeDash"]
+        for encoding in (layer["encoding"] for layer in chart["layer"])
+        if "strokeDash" in encoding
+    ]
+    titles = [task.title for task in TASKS.values()]
+    assert dash["scale"]["domain"] == dash["sort"] == titles
+    assert len({tuple(pattern) for pattern in dash["scale"]["range"]}) == len(titles)
 
 
 def test_the_first_n_stand_on_a_log_axis_above_chance() -> None:

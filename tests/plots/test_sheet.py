@@ -9,6 +9,7 @@ from PIL import Image
 
 from mmhash.errors import InputError
 from mmhash.files import write_table
+from mmhash.metrics.tasks import CROSSING
 from mmhash.plots import figures, sheet
 
 CATEGORIES = [{"id": 3, "name": "cat"}, {"id": 7, "name": "dog"}]
@@ -19,7 +20,7 @@ def found() -> pa.Table:
     rows = [
         {"task": task, "query": 1, "query_id": 5, "rank": rank, "item_id": rank}
         | {"distance": 2.0, "shared": int(rank == 1)}
-        for task in sheet.TASKS
+        for task in CROSSING
         for rank in (1, 2)
     ]
     return pa.Table.from_pylist(rows)
@@ -89,7 +90,7 @@ def test_features_without_pictures_ask_for_no_raw_data(
     assert sheet.thumbnails(about, "features", tmp_path) == {}
 
 
-@pytest.mark.parametrize("task", sheet.TASKS)
+@pytest.mark.parametrize("task", CROSSING)
 def test_relevant_items_are_marked_without_colour_too(tmp_path: Path, task: str) -> None:
     about = sheet.described(found(), images(tmp_path / "images.parquet"), CATEGORIES)
     table = sheet.sheet_table(found(), about, task)

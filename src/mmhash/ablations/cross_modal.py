@@ -3,12 +3,11 @@
 from typing import Any
 
 from mmhash.ablations.study import Row, Study, rows_of
+from mmhash.metrics.tasks import CROSSING
 
 BITS = (16, 32, 64, 128)
 BOTH_WAYS = tuple(
-    f"across.test.{task}.{figure}"
-    for figure in ("mAP@50", "mAP@all")
-    for task in ("image_to_text", "text_to_image")
+    f"across.test.{task}.{figure}" for figure in ("mAP@50", "mAP@all") for task in CROSSING
 )
 CHANCE = tuple(f"{figure}_chance" for figure in BOTH_WAYS[::2])
 PAIRS = ("across.test.text_to_fused.mAP@50", "across.test.text_to_fused.mAP@all")

@@ -20,17 +20,10 @@ from mmhash.files import read_npy
 from mmhash.heads import HEADS
 from mmhash.metrics.bootstrap import centred_interval, resample_counts, resampled_map
 from mmhash.metrics.ranking import average_precision
+from mmhash.metrics.tasks import TASKS
 from mmhash.seeding import numpy_stream
 
 METRICS = "metrics/eval.json"
-# Retrieval tasks, and what a table calls them.
-ACROSS = {
-    "image_to_text": "I→T",
-    "text_to_image": "T→I",
-    "image_to_fused": "I→pair",
-    "text_to_fused": "T→pair",
-    "fused_to_fused": "pair→pair",
-}
 
 
 @dataclass(frozen=True)
@@ -125,8 +118,8 @@ def label(key: str) -> str:
     'I→T mAP@50'
     """
     where, *head, name = key.split(".")
-    if head and head[-1] in ACROSS:
-        return f"{ACROSS[head[-1]]} {name}"
+    if head and head[-1] in TASKS:
+        return f"{TASKS[head[-1]].short} {name}"
     if where == "across":
         return name
     if not head or head == ["{head}"]:

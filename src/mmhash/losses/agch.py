@@ -37,8 +37,9 @@ def agch_terms(output: AgchOutput, config: CrossModalConfig) -> dict[str, Tensor
         loss = α L1 + δ L2 + w₃ L3 + w_d ‖B_v − B_t‖² + w_q Σ_{v,t,h} L_quant + w_b Σ_{v,t,h} L_bal
 
     The parts are without these weights; β and λ are within L3. The weights from w₃ on are cures,
-    which the paper does not have; L_quant and L_bal (:mod:`mmhash.losses.hashing`) read the codes
-    before normalisation. Without the graph L2 is 0. Without the fusion no term reads B_h: in L3 the
+    which the paper does not have, and the last three terms are there only where their weight is
+    above 0; L_quant and L_bal (:mod:`mmhash.losses.hashing`) read the codes before normalisation.
+    Without the graph L2 is 0. Without the fusion no term reads B_h: in L3 the
     code of the other modality stands in its place, since nothing else would relate the bits of
     images to those of texts.
     """
@@ -58,22 +59,15 @@ def agch_terms(output: AgchOutput, config: CrossModalConfig) -> dict[str, Tensor
     for code, other in zip((b_v, b_t), towards, strict=True):
         l3 = l3 + settings["beta"] * gram_loss(target, code, other)
         l3 = l3 + settings["lambda_h"] * F.mse_loss(code, other)
-    terms = {
-        "loss_l1": l1,
-        "loss_l2": l2,
-        "loss_l3": l3,
-        "loss_alignment": F.mse_loss(b_v, b_t),
-        "loss_quantisation": torch.stack([quantisation(code) for code in learned]).sum(),
-        "loss_balance": torch.stack([balance(code) for code in learned]).sum(),
-    }
-    total = (
-        settings["alpha"] * l1
-        + settings["delta"] * l2
-        + cures["l3_weight"] * l3
-        + cures["direct_alignment"] * terms["loss_alignment"]
-        + cures["quantisation"] * terms["loss_quantisation"]
-        + cures["balance"] * terms["loss_balance"]
-    )
+    terms = {"loss_l1": l1, "loss_l2": l2, "loss_l3": l3}
+    total = settings["alpha"] * l1 + settings["delta"] * l2 + cures["l3_weight"] * l3
+    if cures["direct_alignment"]:
+        terms["loss_alignment"] = F.mse_loss(b_v, b_t)
+        total = total + cures["direct_alignment"] * terms["loss_alignment"]
+    for name, term in (("quantisation", quantisation), ("balance", balance)):
+        if cures[name]:
+            terms[f"loss_{name}"] = torch.stack([term(code) for code in learned]).sum()
+            total = total + cures[name] * terms[f"loss_{name}"]
     return {"loss": total} | terms
 
 

@@ -5,7 +5,6 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from mmhash.errors import InputError
-from mmhash.losses.pairwise import pairwise_likelihood
 from mmhash.models.cross_modal import CrossModalConfig
 from mmhash.models.ucmfh import UcmfhOutput
 
@@ -41,12 +40,3 @@ def contrastive_terms(output: UcmfhOutput, config: CrossModalConfig) -> dict[str
     codes = nt_xent(output.image, output.text, settings["temperature"])
     total = fusion + settings["code_weight"] * codes
     return {"loss": total, "loss_fusion": fusion, "loss_codes": codes}
-
-
-def weighted_pairwise(image: Tensor, text: Tensor, labels: Tensor) -> Tensor:
-    """Return HashNet's loss over all pairs of the 2n codes, within and across the modalities.
-
-    ``image`` and ``text`` are soft codes (n, B), ``labels`` (n, C). The image and the text of one
-    item are a similar pair where it has a label.
-    """
-    return pairwise_likelihood(torch.cat([image, text]), torch.cat([labels, labels]))

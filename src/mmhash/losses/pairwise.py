@@ -1,5 +1,6 @@
 """Weighted pairwise likelihood of HashNet (Cao et al., ICCV 2017)."""
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor
 
@@ -27,3 +28,12 @@ def pairwise_likelihood(h: Tensor, labels: Tensor) -> Tensor:
     term_similar = (similar * loss).sum(pairs) / similar.sum(pairs).clamp(min=1.0)
     term_dissimilar = (dissimilar * loss).sum(pairs) / dissimilar.sum(pairs).clamp(min=1.0)
     return term_similar + term_dissimilar
+
+
+def pairwise_across(image: Tensor, text: Tensor, labels: Tensor) -> Tensor:
+    """Return HashNet's loss over all pairs of the 2n codes, within and across the modalities.
+
+    ``image`` and ``text`` are soft codes (n, B), ``labels`` (n, C). The image and the text of one
+    item are a similar pair where it has a label.
+    """
+    return pairwise_likelihood(torch.cat([image, text]), torch.cat([labels, labels]))

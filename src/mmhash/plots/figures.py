@@ -22,7 +22,7 @@ from mmhash.heads import HEADS
 from mmhash.plots.tables import FIGURES, Table
 
 BLUE, VERMILLION, GREEN, PURPLE = "#0072B2", "#D55E00", "#009E73", "#CC79A7"
-GREY = "#57606a"
+BLACK, GREY = "#000000", "#57606a"
 LOOKS = {
     "knn": (BLUE, "o", "-"),
     "classifier": (VERMILLION, "s", "--"),

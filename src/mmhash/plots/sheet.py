@@ -21,10 +21,10 @@ from PIL import Image
 from mmhash.data.coco import image_path
 from mmhash.data.raw import ensure_raw
 from mmhash.files import read_table
+from mmhash.metrics.tasks import TASKS
 from mmhash.plots.figures import GREEN, GREY
 from mmhash.plots.tables import Table
 
-TASKS = ("image_to_text", "text_to_image")
 PIXELS = 160  # the longer side of a thumbnail
 CELL, LOW_CELL, HEAD = 1.5, 0.8, 0.26  # inches: a cell, its height with ids alone, its first line
 CHARACTERS, CAPTION_LINES, CLASS_LINES = 25, 6, 2  # that fit a cell
@@ -107,7 +107,7 @@ def sheet_figure(
     """
     rows = [dict(zip(table, values, strict=True)) for values in zip(*table.values(), strict=True)]
     lines, width = max(table["query"]), max(table["rank"]) + 1
-    asks, answers = task.split("_to_")
+    sides = TASKS[task]
     tall = bool(shown) or any(table["item_caption"])
     height = CELL if tall else LOW_CELL
     figure = Figure(figsize=(CELL * width + 0.3, height * lines + 0.9))
@@ -119,9 +119,9 @@ def sheet_figure(
     for row in rows:
         place = (row["rank"], row["query"] - 1)
         if row["rank"] == 1:
-            _cell(axis, (0, place[1]), height, row, "query", asks, shown)
+            _cell(axis, (0, place[1]), height, row, "query", sides.ask, shown)
             axis.text(0.05, place[1] + above, f"query {row['query']}", **bold)
-        _cell(axis, place, height, row, "item", answers, shown)
+        _cell(axis, place, height, row, "item", sides.answer, shown)
         far = f"{row['distance']:.0f} of {bits} bits" if bits else f"1 − cos {row['distance']:.3f}"
         head = f"{row['rank']} {'✓' if row['shared'] else '✗'}  {far}"
         colour = GREEN if row["shared"] else GREY
@@ -132,7 +132,7 @@ def sheet_figure(
         corner = (place[0] + 0.02, place[1] + 0.02)
         axis.add_patch(Rectangle(corner, 0.96, 0.96, facecolor="none", **look))
     figure.suptitle(
-        f"{asks.capitalize()} to {answers}: the nearest items of {lines} test queries, evenly "
+        f"{sides.title.capitalize()}: the nearest items of {lines} test queries, evenly "
         f"spaced; ✓ shares a label, equally near ones in the order of the database\n{subject}"
     )
     return figure

@@ -20,6 +20,7 @@ from mmhash.files import write_text
 from mmhash.metrics.calibration import calibrated, reliability_table
 from mmhash.metrics.codes import bit_correlation
 from mmhash.metrics.multilabel import per_class_table
+from mmhash.metrics.tasks import TASKS
 
 Table = dict[str, list[Any]]
 
@@ -306,7 +307,7 @@ def across_distance_table(curves: Table) -> Table:
     """
     chance = dict(zip(curves["task"], curves["precision"], strict=True))  # the last of each task
     return {
-        "task": [task.replace("_", " ") for task in curves["task"]],
+        "task": [TASKS[task].title for task in curves["task"]],
         **{name: curves[name] for name in ("distance", "precision", "recall", "retrieved")},
         "chance": [chance[task] for task in curves["task"]],
     }
@@ -315,7 +316,7 @@ def across_distance_table(curves: Table) -> Table:
 def top_n_table(figures: Mapping[str, Mapping[str, Any]]) -> Table:
     """Return the precision of the first n items by task, from ``P@n`` and ``P_chance`` of each."""
     rows = [
-        (task.replace("_", " "), int(name[2:]), float(value), float(found["P_chance"]))
+        (TASKS[task].title, int(name[2:]), float(value), float(found["P_chance"]))
         for task, found in figures.items()
         for name, value in found.items()
         if name.startswith("P@")

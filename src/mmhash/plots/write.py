@@ -8,6 +8,7 @@ import numpy as np
 from mmhash.errors import InputError
 from mmhash.files import read_json, read_npy, read_table
 from mmhash.heads import HEADS
+from mmhash.metrics.tasks import CROSSING
 from mmhash.plots import across, figures, heat_maps, sheet, tables
 from mmhash.plots.tables import Table
 
@@ -107,7 +108,7 @@ def write_plots(
     found = read_table(predictions / split / "across_sheet.parquet")
     about = sheet.described(found, images, entries)
     shown = sheet.thumbnails(about, dataset, pictures)
-    for task in sheet.TASKS:
+    for task in CROSSING:
         rows = sheet.sheet_table(found, about, task)
         drawn[f"sheet_{task}"] = (rows, sheet.sheet_figure, (shown, task, bits, where))
 

@@ -14,7 +14,7 @@ from mmhash.codes import binarise, pack
 from mmhash.errors import InputError
 from mmhash.losses.agch import agch_complaints, agch_diagnostics, agch_terms
 from mmhash.losses.contrastive import contrastive_terms
-from mmhash.losses.pairwise import pairwise_likelihood
+from mmhash.losses.pairwise import pairwise_across
 from mmhash.losses.total import LossWeights
 from mmhash.metrics.codes import code_metrics
 from mmhash.metrics.retrieval import retrieval_metrics
@@ -182,9 +182,7 @@ class CrossModalRun:
         output = self.hasher.training_output(image, text, scale)
         terms = self.objective.terms(output, self.config)
         if self.pairwise_weight:
-            # pairs within and across the modalities of a batch
-            codes = torch.cat([output.image, output.text])
-            pairwise = pairwise_likelihood(codes, torch.cat([labels, labels]))
+            pairwise = pairwise_across(output.image, output.text, labels)
             terms = terms | {"loss_pairwise": pairwise}
             terms["loss"] = terms["loss"] + self.pairwise_weight * pairwise
         return terms
