@@ -291,11 +291,12 @@ def test_quantisation_moves_codes_to_their_ends_and_balance_keeps_both_ends_in_u
     assert means[1, 1] < 0.5 * means[1, 0]
 
 
-def test_the_graph_teaches_signs_only_with_a_weight_that_counts():
-    _, _, small = train(100, **FAST, delta=0.01)
-    _, _, large = train(100, **FAST, delta=1.0)
+def test_the_graph_teaches_signs_only_where_its_loss_has_a_weight():
+    # Adam takes the scale of a gradient away: the graph itself learns the same from any weight
+    _, _, without = train(100, **FAST, delta=0.0)
+    _, _, taught = train(100, **FAST, delta=1.0)
     for name in ("image", "text"):
-        assert large[f"sign_agreement_{name}"] > small[f"sign_agreement_{name}"] + 0.1
+        assert taught[f"sign_agreement_{name}"] > without[f"sign_agreement_{name}"] + 0.1
 
 
 # --- diagnostics

@@ -7,6 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from mmhash.metrics.tasks import TASKS
+
 SMALL = {
     "agch": {"hidden": 64, "graph_dims": [32], "num_epochs": 3, "batch_size": 16},
     "ucmfh": {"hidden": 64, "num_epochs": 3, "batch_size": 16},
@@ -24,7 +26,7 @@ def test_a_method_trains_indexes_evaluates_and_plots(
         shell(folder, sys.executable, f"stages/{stage}.py")
     figures = json.loads((folder / "metrics/eval.json").read_text())
     across = figures["across"]["test"]
-    for task in ("image_to_text", "text_to_image", "fused_to_fused"):
+    for task in TASKS:
         found = across[task]
         assert found["mAP@all_worst"] <= found["mAP@all"] <= found["mAP@all_best"]
         assert found["queries"] == 12
