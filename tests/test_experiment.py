@@ -1,8 +1,15 @@
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from mmhash.experiment import loss_weights, model_config, run_name, train_settings
+from mmhash.experiment import (
+    cross_modal_config,
+    loss_weights,
+    model_config,
+    run_name,
+    train_settings,
+)
 from mmhash.params import load_params, parse_params
 
 PARAMS = load_params(Path(__file__).resolve().parents[1] / "params.yaml")
@@ -59,3 +66,29 @@ def test_a_run_is_named_by_what_decides_its_weights(monkeypatch: pytest.MonkeyPa
     assert others[4].startswith("sample-mlp-")
     monkeypatch.setenv("DVC_EXP_NAME", "tidy-cats")
     assert changed() == name.replace("sample-full-64bit", "tidy-cats")
+
+
+def test_a_shallow_method_is_named_by_itself_and_cca_has_no_bits(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.delenv("DVC_EXP_NAME", raising=False)
+
+    def shallow(method: str, **blocks: dict) -> str:
+        return changed(model={"name": "shallow"}, shallow={"method": method}, **blocks)
+
+    assert shallow("cca_itq").startswith("sample-cca_itq-64bit-")
+    assert shallow("scm", hash={"bits": 32}).startswith("sample-scm-32bit-")
+    assert shallow("cca").startswith("sample-cca-")
+    assert "bit" not in shallow("cca")
+    # The bits bound its dimensions all the same.
+    assert shallow("cca") != shallow("cca", hash={"bits": 32})
+    # Cross-modal methods do not read hash.enabled.
+    assert changed(model={"name": "agch"}, hash={"enabled": False}).startswith("sample-agch-64bit-")
+
+
+def test_a_closed_form_has_float32_and_no_epochs_of_its_own() -> None:
+    values = PARAMS.model_dump()
+    values["model"]["name"] = "shallow"
+    params = parse_params(values)
+    settings = train_settings(params, cross_modal_config(params, 12, 8, 4))
+    assert settings == replace(train_settings(PARAMS), amp=False)

@@ -75,11 +75,14 @@ def train_settings(
 ) -> TrainSettings:
     """Return the ``train`` block; a cross-modal method's own block goes before it.
 
-    Such a method trains in float32, one batch an optimiser step, all its epochs.
+    Such a method trains in float32, one batch an optimiser step, all its epochs. ``shallow`` is
+    fitted at once, so that batches and epochs of these settings say nothing about it.
     """
     settings = TrainSettings(**params.train.model_dump())
     if not isinstance(model, CrossModalConfig):
         return settings
+    if model.name == "shallow":
+        return replace(settings, amp=False)
     epochs = model.settings["num_epochs"]
     return replace(
         settings,
@@ -94,12 +97,17 @@ def train_settings(
 def run_name(params: Params) -> str:
     """Return what a training is called outside DVC: for a person to recognise, and unique to it.
 
-    The name of the DVC experiment if there is one, else dataset and model; behind it a digest of
-    every block that has a say in the weights, so that a training started again has the same name
-    and any other has another.
+    The name of the DVC experiment if there is one, else dataset and model (of the shallow methods
+    the one at hand), with the bits of its code if it has one; behind it a digest of every block
+    that has a say in the weights, so that a training started again has the same name and any other
+    has another.
     """
-    name = params.model.name
-    hashed = params.hash.enabled and name not in ("mlp", "zeroshot")
+    name: str = params.model.name
+    if name == "shallow":
+        name = params.shallow.method
+    # Cross-modal methods have bits whatever the tagger's hash layer does; cca is real-valued.
+    has_layer = params.hash.enabled or params.model.name in HASHERS
+    hashed = has_layer and name not in ("mlp", "zeroshot", "cca")
     model = f"{name}-{params.hash.bits}bit" if hashed else name
     decisive = params.model_dump(
         include={"split", "features", "encoder", "model", "fusion", "hash", "classifier", "align"}

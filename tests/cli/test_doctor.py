@@ -1,21 +1,35 @@
 import shutil
+import tracemalloc
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from transformers import SiglipConfig, SiglipModel
 
 from mmhash.cli.checkpoint import check_checkpoint
-from mmhash.cli.doctor import EXPECTED, _memory, _sized, examine
-from mmhash.cli.estimates import extraction_seconds, training_memory, training_seconds
+from mmhash.cli.doctor import EXPECTED, _batch, _memory, _sized, examine
+from mmhash.cli.estimates import (
+    extraction_seconds,
+    synthetic_data,
+    training_disk,
+    training_memory,
+    training_seconds,
+)
 from mmhash.cli.tower_estimates import TowerLoad
 from mmhash.encoders.checkpoint import load_checkpoint
-from mmhash.experiment import loss_weights, model_config, train_settings
+from mmhash.experiment import cross_modal_config, loss_weights, model_config, train_settings
+from mmhash.models.cross_modal import CrossModalConfig
+from mmhash.models.hashers import build_hasher
+from mmhash.models.shallow import fit_shallow
 from mmhash.models.tagger import Tagger
 from mmhash.params import Params, load_params, parse_params
+from mmhash.training.checkpoint import Progress, save_state
+from mmhash.training.cross_modal import CrossModalRun
+from mmhash.training.loop import train
 from mmhash.training.settings import Precision
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -140,7 +154,7 @@ def test_the_base_model_at_batch_32_needs_what_the_plan_says(params: Params) -> 
     model, settings = model_config(params, 768, 768, 80), train_settings(params)
     assert settings.batch_size == 32
     towers = (4 + 4 + 8) * weights + 32 * (one + 11 * (two - one))
-    total = towers + sum(training_memory(model, settings, 0, 5).values())
+    total = towers + sum(training_memory(model, settings, 0, 5, 0).values())
     assert total == pytest.approx(10.2e9, rel=0.05)
 
 
@@ -204,7 +218,7 @@ def test_the_time_estimate_grows_with_rows_and_epochs(params: Params) -> None:
 def test_the_memory_estimate_counts_every_weight(params: Params) -> None:
     model = model_config(params, 768, 768, 80)
     parameters = sum(p.numel() for p in Tagger(model).parameters())
-    parts = training_memory(model, train_settings(params), 123_287, 5)
+    parts = training_memory(model, train_settings(params), 123_287, 5, 113_287)
     assert parts["weights"] == 4 * parameters
     assert parts["optimiser moments"] == 8 * parameters
     # 123,287 × (1 + 5) vectors of 768 float16
@@ -236,3 +250,218 @@ def test_a_checkpoint_that_knows_nothing_fails(
     model.save_pretrained(folder)
     assert not check_checkpoint(str(folder), None)
     assert "fail  zero-shot" in capsys.readouterr().out
+
+
+def with_method(params: Params, name: str, **block: Any) -> Params:
+    """Return ``params`` with ``model.name`` and values of its block changed."""
+    values = params.model_dump()
+    values["model"]["name"] = name
+    values[name].update(block)
+    return parse_params(values)
+
+
+def small_method(params: Params, name: str, **block: Any) -> tuple[Params, CrossModalConfig]:
+    """Return a cross-modal method of small widths, on features of 12 and 8 values, 4 classes."""
+    shape = {
+        "agch": {"hidden": 16, "graph_dims": [8]},
+        "ucmfh": {"hidden": 16, "layers": 1, "batch_size": 16},
+    }
+    params = with_method(params, name, **(shape.get(name, {}) | block))
+    model = cross_modal_config(params, 12, 8, 4)
+    assert model is not None
+    return params, model
+
+
+@pytest.mark.parametrize(
+    ("name", "batch"),
+    [
+        ("agch", "batch: 32 rows a step (agch.batch_size)"),
+        ("ucmfh", "batch: 128 rows a step (ucmfh.batch_size)"),
+        ("shallow", "batch: none, fitted to all 4000 training rows at once"),
+    ],
+)
+def test_a_cross_modal_method_is_described_by_its_own_block(
+    checkout: Path, capsys: pytest.CaptureFixture[str], name: str, batch: str
+) -> None:
+    set_value(checkout, "  name: full ", f"  name: {name} ")
+    set_value(checkout, "batch_size: 32 ", "batch_size: 8 ")  # of train: noisy for BatchNorm
+    assert examine(timing=False)
+    shown = capsys.readouterr().out
+    assert f"ok    {batch}" in shown
+    assert "ok    AMP: off, float32" in shown
+    assert "BatchNorm" not in shown
+    assert ("gradients" in shown) == (name != "shallow")
+
+
+def test_zero_shot_has_no_training_to_describe(
+    checkout: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    set_value(checkout, "  name: full ", "  name: zeroshot ")
+    assert examine(timing=False)
+    shown = capsys.readouterr().out
+    assert not any(name in shown for name in ("batch:", "AMP:", "memory:"))
+
+
+@pytest.mark.parametrize("name", ["agch", "ucmfh"])
+def test_a_batch_of_more_rows_than_there_are_fails_with_its_own_name(
+    params: Params, name: str
+) -> None:
+    params, model = small_method(params, name, batch_size=64)
+    finding = _batch(model, train_settings(params, model), 63)
+    assert (finding.status, finding.mend) == ("fail", f"-S {name}.batch_size=63 or less")
+    assert _batch(model, train_settings(params, model), 64).status == "ok"
+
+
+@pytest.mark.parametrize("name", ["agch", "ucmfh"])
+def test_the_mend_for_memory_names_the_methods_own_batch(
+    params: Params, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    monkeypatch.setattr(
+        torch.cuda, "get_device_properties", lambda device: SimpleNamespace(total_memory=5e7)
+    )
+    size = _sized(EXPECTED["wiki"])
+    (finding,) = _memory(with_method(params, name), torch.device("cuda"), size, None)
+    assert (finding.status, finding.name) == ("fail", "GPU memory")
+    assert f"{name}.batch_size" in finding.mend
+    assert "train.batch_size" not in finding.mend
+
+
+def test_a_closed_form_is_fitted_in_the_memory_of_the_host(params: Params) -> None:
+    size = _sized(EXPECTED["wiki"])
+    (finding,) = _memory(with_method(params, "shallow"), torch.device("cuda"), size, None)
+    assert (finding.status, finding.name) == ("ok", "memory")
+
+
+@pytest.mark.parametrize(
+    ("name", "block", "moments"),
+    [
+        ("agch", {"optimizer": "sgd"}, 1),
+        ("agch", {"optimizer": "sgd", "momentum": 0.0}, 0),
+        ("agch", {"optimizer": "adam"}, 2),
+        ("ucmfh", {}, 2),
+    ],
+)
+def test_memory_and_disk_count_the_moments_that_the_optimiser_keeps(
+    params: Params, tmp_path: Path, name: str, block: dict[str, Any], moments: int
+) -> None:
+    params, model = small_method(params, name, **block)
+    settings = train_settings(params, model)
+    parts = training_memory(model, settings, 100, 1, 80)
+    assert parts["optimiser moments"] == moments * parts["weights"]
+    data = synthetic_data(40, 10, model)
+    run = CrossModalRun(data, model, loss_weights(params), settings, torch.device("cpu"))
+    progress = Progress()
+    progress.add(*run.epoch(0))
+    save_state(tmp_path, progress, run.state, run.optimizer, {})
+    weights = sum(4 * tensor.numel() for tensor in run.state.values())
+    disk = training_disk(model)
+    assert disk["model"] == 5 * weights
+    assert disk["resume state"] == max(4 + moments, 5) * weights
+    # One best epoch and the state; safetensors headers and step counts are a few kilobytes.
+    written = sum(path.stat().st_size for path in tmp_path.iterdir())
+    assert written == pytest.approx((2 + moments) * weights, abs=2e4)
+
+
+def test_the_disk_holds_what_a_training_leaves(params: Params, tmp_path: Path) -> None:
+    params, model = small_method(params, "agch", hidden=64)
+    settings = replace(train_settings(params, model), num_epochs=4)
+    train(
+        synthetic_data(40, 10, model),
+        model,
+        loss_weights(params),
+        settings,
+        device="cpu",
+        cache=tmp_path / "cache",
+        out=tmp_path / "model",
+    )
+    left = sum(path.stat().st_size for path in tmp_path.rglob("*") if path.is_file())
+    assert left == pytest.approx(training_disk(model)["model"], abs=3e4)
+
+
+def test_agch_at_full_width_writes_gigabytes(params: Params) -> None:
+    model = cross_modal_config(with_method(params, "agch"), 4096, 1386, 24)
+    assert model is not None
+    weights = training_disk(model)["model"] / 5
+    assert weights == pytest.approx(0.296e9, rel=0.01)
+    # The state file alone, weights and one moment, and three best epochs beside it.
+    assert training_disk(model)["resume state"] == pytest.approx(2 * weights + 3 * weights)
+    assert training_disk(model_config(params, 768, 768, 80), 1_000_000)["model"] > 20e6
+
+
+@pytest.mark.parametrize("method", ["cca", "cca_itq", "random_hyperplanes", "cmfh", "scm"])
+@pytest.mark.parametrize(("rows", "image", "text"), [(4000, 200, 100), (900, 300, 250)])
+def test_the_memory_of_a_closed_form_is_what_its_fit_takes(
+    params: Params, method: str, rows: int, image: int, text: int
+) -> None:
+    few = {"itq_iterations": 2, "cmfh_iterations": 2}
+    params = with_method(params, "shallow", method=method, **few)
+    model = cross_modal_config(params, image, text, 4)
+    assert model is not None
+    rng = np.random.default_rng(0)
+    labels = (rng.random((rows, 4)) < 0.3).astype(np.uint8)
+    tracemalloc.start()
+    try:
+        vectors = [rng.standard_normal((rows, w), dtype=np.float32) for w in (image, text)]
+        fit_shallow(model, vectors[0], vectors[1], labels, 0)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    parts = training_memory(model, train_settings(params, model), rows, 1, rows)
+    assert sum(parts.values()) == pytest.approx(peak, rel=0.12)
+    copies = 2 if method in ("cmfh", "scm") else 1
+    assert parts["float64 copies"] == copies * 8 * rows * (image + text)
+    maps = training_disk(model)["model"] / 2
+    state = build_hasher(model, 0).state_dict()
+    assert maps == 4 * sum(tensor.numel() for tensor in state.values())
+
+
+def test_the_time_of_a_cross_modal_method_is_its_steps_and_one_validation_an_epoch(
+    params: Params, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A step takes 1 s, a validation a second for 1,000 items: by a clock that only they move."""
+    params, model = small_method(params, "agch", num_epochs=5)
+    settings, clock = train_settings(params, model), [0.0]
+    monkeypatch.setattr("mmhash.cli.estimates.time.perf_counter", lambda: clock[0])
+
+    def steps(run: CrossModalRun, epoch: int, scale: float) -> dict[str, float]:
+        clock[0] += run.steps_per_epoch
+        return {"loss": 0.0}
+
+    def validated(run: CrossModalRun, scale: float) -> tuple[dict[str, float], list[float]]:
+        assert len(run.queries) <= 1000
+        clock[0] += len(run.items) / 1000
+        return {"val_mAP": 0.5}, []
+
+    monkeypatch.setattr(CrossModalRun, "steps", steps)
+    monkeypatch.setattr(CrossModalRun, "_validate", validated)
+    for rows, val, expected in [
+        (320, 16, 5 * (10 + 0.32)),
+        (64, 16, 5 * (2 + 0.064)),  # fewer steps than a slice
+        (32 * 1000 + 31, 5000, 5 * (1000 + 10)),  # a shorter last batch is left out
+    ]:
+        given = rows, val, model, loss_weights(params), settings, torch.device("cpu")
+        assert training_seconds(*given) == pytest.approx(expected, rel=1e-6)
+
+
+@pytest.mark.parametrize("name", ["agch", "ucmfh"])
+def test_the_time_of_a_small_cross_modal_method_is_measured(params: Params, name: str) -> None:
+    params, model = small_method(params, name)
+    settings = train_settings(params, model)
+    given = model, loss_weights(params), settings, torch.device("cpu")
+    assert 0 < training_seconds(128, 16, *given) < training_seconds(3_000, 16, *given)
+
+
+def test_early_stopping_is_not_spoken_of_where_there_is_none(
+    checkout: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("mmhash.cli.doctor.training_seconds", lambda *given: 60.0)
+    assert examine()
+    assert "30 epochs (measured on a slice); early stopping" in capsys.readouterr().out
+    set_value(checkout, "  name: full ", "  name: agch ")
+    assert examine()
+    shown = capsys.readouterr().out
+    assert "40 epochs (measured on a slice)" in shown
+    assert "early stopping" not in shown
+    set_value(checkout, "  name: agch ", "  name: shallow ")
+    assert examine()
+    assert "training time: fitted at once, without epochs" in capsys.readouterr().out

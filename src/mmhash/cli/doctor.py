@@ -13,6 +13,7 @@ import torch
 
 from mmhash.cli.estimates import (
     extraction_seconds,
+    training_disk,
     training_memory,
     training_seconds,
 )
@@ -36,7 +37,8 @@ from mmhash.models.config import ModelConfig
 from mmhash.models.cross_modal import CrossModalConfig
 from mmhash.params import Params, load_params
 from mmhash.training.batches import RESIDENT_SHARE
-from mmhash.training.settings import training_precision
+from mmhash.training.loop import AnyConfig
+from mmhash.training.settings import TrainSettings, training_precision
 
 GB = 1e9
 # Images, val rows, captions an image, classes and widths before anything has been extracted.
@@ -74,17 +76,24 @@ def _findings(params: Params, timing: bool) -> Iterator[Finding]:
     yield dataset
     yield _checkpoint(params)
     size = _size(params)
-    yield _disk(params, size)
-    yield _batch(params)
-    yield _amp(params, device)
+    model = _model(params, size)
+    settings = train_settings(params, model)
+    batch = _batch(model, settings, int(size["train"]))
+    if model.name != "zeroshot":
+        yield batch
+        yield _amp(settings, device)
     yield _towers(params)
     try:
         towers = _learning(params, device)
     except InputError as error:
+        yield _disk(params, size, None)
         yield Finding("warn", "memory", "not known without the checkpoint", str(error))
         return
-    yield from _memory(params, device, size, towers)
-    if timing and dataset.status != "fail":
+    disk = _disk(params, size, towers)
+    yield disk
+    if model.name != "zeroshot":
+        yield from _memory(params, device, size, towers)
+    if timing and "fail" not in (dataset.status, disk.status, batch.status):
         yield _training_time(params, device, size, towers)
         if not is_folder_dataset(params.run.dataset):
             yield _extraction_time(params, device, size)
@@ -202,34 +211,43 @@ def _sized(known: dict[str, float]) -> dict[str, float]:
     }
 
 
-def _disk(params: Params, size: dict[str, float]) -> Finding:
+def _disk(params: Params, size: dict[str, float], towers: TowerLoad | None) -> Finding:
     itemsize = 2 if params.features.dtype == "float16" else 4
     vectors = size["images"] * (size["image_width"] + size["captions"] * size["text_width"])
     # The shards, the assembled arrays, and DVC's copy where the file system cannot share blocks.
-    need = 3 * itemsize * vectors
-    free = shutil.disk_usage(Path.cwd()).free
-    seen = f"{free / GB:.1f} GB free, features need up to {need / GB:.2f} GB"
+    parts = {"features": 3 * itemsize * vectors}
+    parts |= training_disk(_model(params, size), towers.learning if towers else 0)
+    need, free = sum(parts.values()), shutil.disk_usage(Path.cwd()).free
+    shown = ", ".join(f"{name} {value / GB:.2f}" for name, value in parts.items())
+    seen = f"{free / GB:.1f} GB free, a run needs up to {need / GB:.2f} GB ({shown})"
     if free < need:
         return Finding("fail", "disk", seen, "free some space or move the checkout")
     return Finding("ok", "disk", seen)
 
 
-def _batch(params: Params) -> Finding:
-    train = params.train
-    rows = train.batch_size * train.gradient_accumulation_steps
-    seen = f"{train.batch_size} × {train.gradient_accumulation_steps} = {rows} rows a step"
-    if params.hash.enabled and params.hash.batch_norm and train.batch_size < 16:
+def _batch(model: AnyConfig, settings: TrainSettings, train_rows: int) -> Finding:
+    if model.name == "shallow":
+        return Finding("ok", "batch", f"none, fitted to all {train_rows} training rows at once")
+    size = settings.batch_size
+    if isinstance(model, CrossModalConfig):
+        name = f"{model.name}.batch_size"
+        if train_rows < size:
+            seen = f"{name} = {size} where there are {train_rows} training rows"
+            return Finding("fail", "batch", seen, f"-S {name}={train_rows} or less")
+        return Finding("ok", "batch", f"{size} rows a step ({name})")
+    accumulated = settings.gradient_accumulation_steps
+    seen = f"{size} × {accumulated} = {size * accumulated} rows a step"
+    if model.hash.enabled and model.hash.batch_norm and size < 16:
         return Finding("warn", "batch", seen, "BatchNorm is noisy below 16 rows a micro batch")
     return Finding("ok", "batch", seen)
 
 
-def _amp(params: Params, device: torch.device) -> Finding:
-    train = params.train
-    if not train.amp:
+def _amp(settings: TrainSettings, device: torch.device) -> Finding:
+    if not settings.amp:
         return Finding("ok", "AMP", "off, float32")
-    if device.type == "cpu" and train.amp_dtype == "float16":
+    if device.type == "cpu" and settings.amp_dtype == "float16":
         return Finding("ok", "AMP", "float16 needs CUDA; this CPU trains in float32")
-    return Finding("ok", "AMP", train.amp_dtype)
+    return Finding("ok", "AMP", settings.amp_dtype)
 
 
 def _towers(params: Params) -> Finding:
@@ -263,7 +281,7 @@ def _learning(params: Params, device: torch.device) -> TowerLoad | None:
     )
 
 
-def _model(params: Params, size: dict[str, float]) -> ModelConfig | CrossModalConfig:
+def _model(params: Params, size: dict[str, float]) -> AnyConfig:
     """Return the architecture of the method at hand for data of this size."""
     widths = int(size["image_width"]), int(size["text_width"]), int(size["classes"])
     return cross_modal_config(params, *widths) or model_config(params, *widths)
@@ -274,27 +292,33 @@ def _memory(
 ) -> Iterator[Finding]:
     model = _model(params, size)
     settings = train_settings(params, model)
-    parts = training_memory(model, settings, int(size["images"]), round(size["captions"]))
+    counts = int(size["images"]), round(size["captions"]), int(size["train"])
+    parts = training_memory(model, settings, *counts)
+    on_card = device.type == "cuda" and model.name != "shallow"  # those are fitted by NumPy
     if towers is not None:
         del parts["features"]  # nothing stored is read
         parts |= towers.memory(settings)
-    elif device.type == "cuda":
+    elif on_card:
         card = torch.cuda.get_device_properties(device).total_memory
         if parts["features"] >= RESIDENT_SHARE * card:
             del parts["features"]  # they stay in the memory of the host
     total = sum(parts.values())
     shown = ", ".join(f"{name} {value / GB:.3f}" for name, value in parts.items())
-    if device.type == "cuda":
+    if on_card:
         have = torch.cuda.get_device_properties(device).total_memory
         name, mend = "GPU memory", "-S run.hardware=emergency and a smaller train.batch_size"
     else:
         have = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
         name, mend = "memory", "close other programs or take a smaller model"
+    if model.name == "shallow":
+        mend = "close other programs or train on fewer rows"
+    elif isinstance(model, CrossModalConfig):  # the profile changes nothing in their training
+        mend = f"take a smaller {model.name}.batch_size or {model.name}.hidden"
     seen = f"training needs about {total / GB:.2f} of {have / GB:.1f} GB ({shown})"
     alert = params.profile.vram_alert_gb
     if total >= 0.9 * have:
         yield Finding("fail", name, seen, mend)
-    elif device.type == "cuda" and alert is not None and total > alert * GB:
+    elif on_card and alert is not None and total > alert * GB:
         yield Finding("warn", name, f"{seen}, over vram_alert_gb {alert:g}", mend)
     else:
         yield Finding("ok", name, seen)
@@ -310,8 +334,9 @@ def _training_time(
     params: Params, device: torch.device, size: dict[str, float], towers: TowerLoad | None
 ) -> Finding:
     model = _model(params, size)
-    if model.name == "shallow":
-        return Finding("ok", "training time", "fitted at once, without epochs")
+    if model.name in ("shallow", "zeroshot"):
+        how = "fitted at once, without epochs" if model.name == "shallow" else "no training"
+        return Finding("ok", "training time", how)
     settings = train_settings(params, model)
     seconds = training_seconds(
         int(size["train"]), int(size["val"]), model, loss_weights(params), settings, device
@@ -319,7 +344,9 @@ def _training_time(
     if towers is not None:
         seconds += towers.seconds(int(size["train"]), int(size["val"]), settings)
     seen = f"about {_duration(seconds)} for {settings.num_epochs} epochs (measured on a slice)"
-    return Finding("ok", "training time", f"{seen}; early stopping may end sooner")
+    if isinstance(model, ModelConfig):
+        seen += "; early stopping may end sooner"
+    return Finding("ok", "training time", seen)
 
 
 def _extraction_time(params: Params, device: torch.device, size: dict[str, float]) -> Finding:
