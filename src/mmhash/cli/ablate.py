@@ -50,14 +50,15 @@ def list_studies() -> None:
     """Print every study: rows, distinct settings, seeds."""
     values = _values()
     known = studies(lookup(values, DATASET))
-    print(f"{'id':<10}{'rows':>5}{'runs a seed':>13}{'seeds':>7}  what varies")
+    width = max(len(name) for name in known) + 1
+    print(f"{'id':<{width}}{'rows':>5}{'runs a seed':>13}{'seeds':>7}  what varies")
     for study in known.values():
         try:
             settings = {str(canonical(values, row_overrides(study, r, {}))) for r in study.rows}
         except InputError:
             continue  # not for this dataset
         numbers = f"{len(study.rows):>5}{len(settings):>13}{study.seeds:>7}"
-        print(f"{study.id:<10}{numbers}  {study.title}")
+        print(f"{study.id:<{width}}{numbers}  {study.title}")
 
 
 def ablate(wanted: str, seeds: int | None, extra: Mapping[str, Any]) -> None:
