@@ -58,7 +58,8 @@ def fit(
     weights, settings = loss_weights(params), train_settings(params, model)
     towers = learning_towers(params, dataset, device, ranks)
     checksums = training_inputs(INPUTS, towers)
-    key = training_key(model, weights, settings, checksums, device)
+    compiled = params.profile.compile
+    key = training_key(model, weights, settings, checksums, device, compiled)
     summary = train(
         data,
         model,
@@ -69,6 +70,7 @@ def fit(
         out=Path("model"),
         on_epoch=log,
         towers=towers,
+        compiled=compiled,
     )
     return summary.to_dict()
 

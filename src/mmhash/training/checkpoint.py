@@ -220,12 +220,14 @@ def training_key(
     settings: TrainSettings,
     inputs: Mapping[str, str],
     device: torch.device | str,
+    compiled: bool = False,
 ) -> str:
     """Return the name of the result of a training, for :func:`mmhash.files.cache_dir`.
 
     It is a digest over everything that determines the result to the last bit: all settings, the
     checksums of the input files (``inputs``: name → SHA-256), the kind of device (a CPU trains on
-    one thread, whatever it has), PyTorch's version and this library's code.
+    one thread, whatever it has), PyTorch's version, whether the step is ``compiled`` and this
+    library's code.
     """
     device = torch.device(device)
     machine = torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu"
@@ -234,6 +236,6 @@ def training_key(
         asdict(weights),
         asdict(settings),
         dict(inputs),
-        [device.type, machine, str(torch.__version__)],
+        [device.type, machine, str(torch.__version__), compiled],
         code_digest(),
     )

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from mmhash.errors import InputError
 from mmhash.losses.classification import effective_number_weights
-from mmhash.losses.total import TERMS, LossWeights, total_loss
+from mmhash.losses.total import TERMS, LossWeights
 from mmhash.models.config import ModelConfig
 from mmhash.models.fusion import dropout_factors
 from mmhash.models.hash_layer import hash_scale
@@ -34,6 +34,7 @@ from mmhash.training.end_to_end import EndToEnd, TowerStore
 from mmhash.training.schedule import learning_rate
 from mmhash.training.selection import Validation, validate
 from mmhash.training.settings import Precision, TrainingData, TrainSettings
+from mmhash.training.step import StepTerms, compiled_step, step_terms
 
 logger = logging.getLogger(__name__)
 
@@ -84,6 +85,7 @@ class Run:
         precision: Precision,
         device: torch.device,
         towers: EndToEnd | None = None,
+        compiled: bool = False,
     ) -> None:
         self.data, self.weights, self.settings = data, weights, settings
         self.precision, self.device = precision, device
@@ -128,6 +130,7 @@ class Run:
         alone = towers is not None or settings.on_oom == "halve"
         self.rows_together = 0 if alone else ROWS_TOGETHER
         self.steps_per_epoch = len(self.windows)
+        self.step_terms: StepTerms = compiled_step(device) if compiled else step_terms
         self.val_rows = self.store.index(data.val_rows)
         self.val_captions = self.store.index(data.features.caption_offset[data.val_rows])
 
@@ -295,19 +298,11 @@ class Run:
         each by itself. Returns the terms of each, (``micros``, len(TERMS)).
         """
         image, text, labels = self.store.batch(rows, captions)
-        dtype = self.precision.autocast
-        with torch.autocast(self.device.type, dtype=dtype, enabled=dtype is not None):
-            output = self.tagger(image, text, scale, micros, dropout)
-        terms = total_loss(
-            output.stacked(micros),
-            labels.unflatten(0, (micros, -1)),
-            self.weights,
-            self.class_weights,
-            self.tagger.config.aligned,
-        )
+        constant = (self.tagger, self.weights, self.class_weights, self.precision.autocast)
+        loss, terms = self.step_terms(*constant, image, text, labels, scale, micros, dropout)
         share = len(labels) / micros / window_rows
-        self.scaler.scale(terms["loss"].sum() * share).backward()
-        return torch.stack([term.detach() for term in terms.values()], dim=1)
+        self.scaler.scale(loss.sum() * share).backward()
+        return terms
 
     def _update(self) -> Tensor:
         """Clip and step; return the norm of the gradient before clipping, still on the device."""

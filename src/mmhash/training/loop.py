@@ -79,12 +79,14 @@ def train(
     out: Path,
     on_epoch: Callable[[dict[str, float]], None] | None = None,
     towers: EndToEnd | None = None,
+    compiled: bool = False,
 ) -> TrainingSummary:
     """Train ``model`` on ``data`` and write its files to ``out``.
 
     With ``towers`` the vectors of ``data`` are not read: the towers compute them, and learn too.
     Their weights are saved beside the tagger's, and ``towers.encode(out)`` has returned before the
-    resume state goes. All ``towers.ranks`` call this; the first one writes.
+    resume state goes. All ``towers.ranks`` call this; the first one writes. ``compiled`` is
+    :func:`mmhash.training.step.compiled_step`; cross-modal methods leave it out.
 
     ``out`` receives best, last and the three best weights, ``config.json``, ``history.csv`` and
     ``h_histogram.csv`` at the end. ``cache`` holds the resume state and belongs to this result
@@ -122,7 +124,16 @@ def train(
             folder = _state_folder(cache, current.batch_size)
             try:
                 run, progress = _fit(
-                    data, model, weights, current, precision, device, folder, on_epoch, towers
+                    data,
+                    model,
+                    weights,
+                    current,
+                    precision,
+                    device,
+                    folder,
+                    on_epoch,
+                    towers,
+                    compiled,
                 )
             except torch.OutOfMemoryError:
                 ran_out = True
@@ -187,9 +198,10 @@ def _fit(
     folder: Path,
     on_epoch: Callable[[dict[str, float]], None] | None,
     towers: EndToEnd | None,
+    compiled: bool,
 ) -> tuple[Run | CrossModalRun, Progress]:
     """Train all epochs that are not yet in the state of ``folder``."""
-    run = start(data, model, weights, settings, precision, device, towers)
+    run = start(data, model, weights, settings, precision, device, towers, compiled)
     progress, scaler = load_state(folder, run.state, run.optimizer)
     if run.ranks.agree(lambda: progress.epochs) != progress.epochs:
         raise InputError(
@@ -225,10 +237,11 @@ def start(
     precision: Precision,
     device: torch.device,
     towers: EndToEnd | None = None,
+    compiled: bool = False,
 ) -> Run | CrossModalRun:
     """Return what trains ``model``, epoch by epoch."""
     if isinstance(model, ModelConfig):
-        return Run(data, model, weights, settings, precision, device, towers)
+        return Run(data, model, weights, settings, precision, device, towers, compiled)
     return CrossModalRun(data, model, weights, settings, device)
 
 

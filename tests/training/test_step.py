@@ -1,0 +1,73 @@
+"""The compiled step does what the plain one does."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+
+from mmhash.losses.total import LossWeights
+from mmhash.models.config import HashConfig
+from mmhash.training import step
+from mmhash.training.checkpoint import training_key
+from mmhash.training.epoch import Run
+from mmhash.training.settings import training_precision
+
+from .conftest import make_data, make_model, make_settings
+
+CPU = torch.device("cpu")
+
+
+def rows_of(device: torch.device, compiled: bool, epochs: int = 3) -> list[dict[str, float]]:
+    """Train a model whose β rises and whose last micro batch is smaller than the others."""
+    settings = make_settings(batch_size=7, num_epochs=epochs)
+    model = make_model(hash=HashConfig(bits=16, schedule="linear", scale_max=4.0))
+    precision = replace(training_precision(settings, device), autocast=None, scale_gradients=False)
+    run = Run(make_data(), model, LossWeights(), settings, precision, device, compiled=compiled)
+    return [run.epoch(epoch)[0] for epoch in range(epochs)]
+
+
+@pytest.fixture
+def graphs(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Trace as ever, then run the graphs as they are: no C++ compiler. Sizes of the graphs."""
+    sizes: list[int] = []
+
+    def backend(graph: torch.fx.GraphModule, _: list[torch.Tensor]):
+        sizes.append(len(graph.graph.nodes))
+        return graph.forward
+
+    trace = torch.compile
+    monkeypatch.setattr(torch, "compile", lambda f, **k: trace(f, backend=backend, dynamic=False))
+    torch._dynamo.reset()
+    yield sizes
+    torch._dynamo.reset()
+
+
+def test_a_compiled_training_gives_the_rows_of_a_plain_one(graphs: list[int]) -> None:
+    plain, compiled = rows_of(CPU, False), rows_of(CPU, True)
+    for expected, found in zip(plain, compiled, strict=True):
+        assert found == pytest.approx(expected, rel=1e-5)
+    # one graph a size of group (two whole micro batches, one whole, the last one), whatever β
+    assert 1 <= len(graphs) <= 3
+    assert min(graphs) > 20
+
+
+def test_on_cuda_the_step_is_replayed_as_a_graph(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = {}
+    monkeypatch.setattr(torch, "compile", lambda f, **options: asked.update(options) or f)
+    step.compiled_step(torch.device("cuda"))
+    assert asked == {"mode": "reduce-overhead", "dynamic": False}
+    step.compiled_step(CPU)
+    assert asked["mode"] is None
+
+
+def test_a_compiled_training_resumes_no_plain_one() -> None:
+    arguments = (make_model(), LossWeights(), make_settings(), {}, CPU)
+    assert training_key(*arguments, compiled=True) != training_key(*arguments)
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+def test_a_compiled_training_on_the_gpu_gives_the_rows_of_a_plain_one() -> None:
+    device = torch.device("cuda")
+    plain, compiled = rows_of(device, False), rows_of(device, True)
+    for expected, found in zip(plain, compiled, strict=True):
+        assert found["loss"] == pytest.approx(expected["loss"], rel=1e-3)
