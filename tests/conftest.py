@@ -8,12 +8,17 @@ import textwrap
 from collections.abc import Callable
 from pathlib import Path
 
+import hypothesis
 import pytest
 
 # Test processes run side by side, one a core: more threads each would only get in their way.
 # Read when torch is loaded, so it stands before the first import of it, here and in subprocesses.
 if "PYTEST_XDIST_WORKER" in os.environ:
     os.environ["OMP_NUM_THREADS"] = "1"
+
+# No test is timed: a busy machine is no fault. (Several test processes share the cores.)
+hypothesis.settings.register_profile("untimed", deadline=None)
+hypothesis.settings.load_profile("untimed")
 
 # A shell starts what it puts in the background with Ctrl-C ignored, and children inherit that;
 # tests send Ctrl-C to processes of theirs, wherever the suite itself was started.

@@ -15,7 +15,7 @@ def test_probabilities_are_the_sigmoid_without_overflow() -> None:
         np.testing.assert_allclose(probabilities(logits), expected, rtol=1e-6)
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(st.integers(0, 10_000))
 def test_the_weight_is_the_smallest_of_the_best_on_the_grid(seed: int) -> None:
     rng = np.random.default_rng(seed)

@@ -108,7 +108,7 @@ def test_k_beyond_the_index_is_one_clear_line(distance: str) -> None:
         make(distance=distance, k=41).score(*queries(3))
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(
     seed=st.integers(0, 10_000),
     distance=st.sampled_from(DISTANCES),

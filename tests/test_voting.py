@@ -110,7 +110,7 @@ def test_threshold_keeps_similar_neighbours_or_else_the_nearest():
     assert weights(tied, 2, "threshold", ties="row_id").tolist() == [1, 0, 0, 0]
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(
     seed=st.integers(0, 10_000),
     k=st.integers(1, 12),
@@ -137,7 +137,7 @@ def test_weights_sum_to_one_and_scores_lie_in_the_unit_interval(
     assert not scores[:, 1].any()
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(seed=st.integers(0, 10_000), k=st.integers(1, 12), voting=VOTING)
 def test_order_of_insertion_does_not_change_expected_scores(seed, k, voting):
     rng = np.random.default_rng(seed)

@@ -49,7 +49,7 @@ def test_bytes_leave_the_worker(towers: Towers, pictures: list[Path]) -> None:
     assert batch.pixels.dtype == torch.uint8
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(
     height=st.integers(1, 3000),
     width=st.integers(1, 3000),

@@ -51,7 +51,7 @@ def test_flips_are_all_numbers_of_so_many_set_bits():
         assert sorted(flips(6, count).tolist()) == expected
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     seed=st.integers(0, 10_000),
     n=st.integers(1, 400),

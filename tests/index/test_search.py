@@ -37,7 +37,7 @@ def assert_same(found: Neighbours, expected: Neighbours) -> None:
     assert found.distances.dtype == expected.distances.dtype
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     seed=st.integers(0, 10_000),
     n=st.integers(1, 300),
@@ -51,7 +51,7 @@ def test_search_equals_brute_force_on_codes(seed, n, k, bytes_, values):
     assert_same(search_complete(build(items), queries, k), brute_force(items, queries, k))
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(seed=st.integers(0, 10_000), n=st.integers(1, 300), k=st.integers(1, 30))
 def test_search_equals_brute_force_on_real_vectors(seed, n, k):
     items, queries = random_vectors(seed, n), random_vectors(seed + 1, 6)
@@ -212,7 +212,7 @@ def test_for_binary_queries_asymmetric_is_twice_the_share_of_differing_bits():
 APPROXIMATE = ["ivf", "hnsw", "multihash"]
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     seed=st.integers(0, 10_000),
     kind=st.sampled_from(APPROXIMATE),

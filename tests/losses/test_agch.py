@@ -163,7 +163,7 @@ def test_codes_that_have_the_target_as_products_cost_nothing():
     assert value(agch_terms(perfect, config()), "loss") == pytest.approx(0, abs=1e-12)
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(st.permutations(range(N)), st.floats(0.01, 1.4))
 def test_the_order_of_rows_and_the_length_of_codes_play_no_part(order, factor):
     out = output()

@@ -32,7 +32,7 @@ def test_gradient(term):
 
 
 @pytest.mark.parametrize("term", TERMS)
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(rows=st.permutations(range(7)), bits=st.permutations(range(5)))
 def test_neither_the_order_of_rows_nor_of_bits_plays_a_part(term, rows, bits):
     shuffled = torch.from_numpy(H[rows][:, bits])

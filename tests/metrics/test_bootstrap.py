@@ -29,7 +29,7 @@ def naive_map(scores: np.ndarray, labels: np.ndarray, rows: np.ndarray) -> float
     return np.mean([average_precision_score(y[:, c], s[:, c]) for c in np.flatnonzero(y.any(0))])
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(seed=st.integers(0, 10_000))
 def test_weighted_map_equals_that_of_the_resampled_arrays(seed):
     scores, labels = draw(seed)

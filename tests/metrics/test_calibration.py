@@ -40,7 +40,7 @@ def by_definition(scores: np.ndarray, labels: np.ndarray, bins: int) -> tuple[fl
     return ece, mce
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(st.integers(0, 10_000), st.sampled_from([3, 15, 20, 0]))
 def test_the_figures_equal_their_definition(seed: int, levels: int) -> None:
     rng = np.random.default_rng(seed)

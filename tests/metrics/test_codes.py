@@ -16,7 +16,7 @@ def random_bits(seed: int, n: int, bits: int = 16) -> np.ndarray:
     return b
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(seed=st.integers(0, 10_000), n=st.integers(2, 200))
 def test_bit_figures_equal_numpy(seed, n):
     bits = random_bits(seed, n)

@@ -31,7 +31,7 @@ def scores_and_labels(seed: int, n: int = 30, classes: int = 6) -> tuple[np.ndar
     return scores, labels
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 @given(seed=SEED, n=st.integers(1, 40))
 def test_average_precision_equals_scikit_learn(seed, n):
     scores, labels = scores_and_labels(seed, n)
@@ -58,7 +58,7 @@ def test_constant_scores_have_the_share_of_positives_as_precision():
     assert average_precision(np.full((5, 1), 0.7), labels).tolist() == [0.4]
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(seed=SEED)
 def test_interpolated_precision_is_the_best_at_any_higher_recall(seed):
     scores, labels = scores_and_labels(seed, 25)
@@ -75,7 +75,7 @@ def test_interpolated_precision_is_the_best_at_any_higher_recall(seed):
     assert (found >= plain - 1e-12)[labels.any(axis=0)].all()
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(seed=SEED, n=st.integers(1, 40))
 def test_auc_equals_scikit_learn(seed, n):
     scores, labels = scores_and_labels(seed, n)
@@ -88,7 +88,7 @@ def test_auc_equals_scikit_learn(seed, n):
             assert np.isnan(found[c])
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(seed=SEED)
 def test_sample_rankings_equal_scikit_learn(seed):
     scores, labels = scores_and_labels(seed, 20)
@@ -100,7 +100,7 @@ def test_sample_rankings_equal_scikit_learn(seed):
     )
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(seed=SEED, k=st.integers(1, 6))
 def test_top_share_is_the_mean_over_all_orders_of_the_tied(seed, k):
     scores = np.random.default_rng(seed).integers(0, 3, (1, 5)) / 4

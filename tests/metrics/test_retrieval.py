@@ -28,7 +28,7 @@ def draw(seed: int, queries: int = 6, items: int = 50, classes: int = 9, bytes_:
     return codes[0], labels[0], codes[1], labels[1]
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(
     seed=st.integers(0, 10_000),
     classes=st.sampled_from([1, 8, 9, 64, 70, 130]),
@@ -53,7 +53,7 @@ def test_block_size_does_not_change_the_levels(monkeypatch, block):
 
 
 @given(seed=st.integers(0, 1000))
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 def test_order_of_the_database_does_not_matter(seed):
     q, ql, db, dl = draw(seed)
     shuffled = np.random.default_rng(seed).permutation(len(db))
@@ -90,7 +90,7 @@ def naive_figures(ranking: np.ndarray, cut_offs: tuple[int, ...], top_n: tuple[i
     return figures | {f"P@{n}": sum(ranking[:n]) / n for n in top_n}
 
 
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=10)
 @given(seed=st.integers(0, 10_000), bits=st.sampled_from([1, 2, 8]), collapsed=st.booleans())
 def test_every_figure_equals_a_naive_reference_over_all_orders_of_the_database(
     seed, bits, collapsed
@@ -216,7 +216,7 @@ def test_figures_are_plain_and_chance_stands_beside():
             assert {f"{name}_worst", f"{name}_best", f"{name}_chance"} <= set(found)
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(seed=st.integers(0, 10_000), block=st.sampled_from([1, 130, 1 << 21]))
 def test_real_vectors_without_ties_equal_scikit_learn(seed, block):
     _, ql, _, dl = draw(seed)
@@ -237,7 +237,7 @@ def test_real_vectors_without_ties_equal_scikit_learn(seed, block):
     assert found["database"] == 50
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(seed=st.integers(0, 10_000))
 def test_signs_as_real_vectors_rank_like_the_codes(seed):
     q, ql, db, dl = draw(seed)

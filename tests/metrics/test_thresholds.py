@@ -21,7 +21,7 @@ def every_cut(scores: np.ndarray) -> np.ndarray:
     return np.append(np.unique(scores), 2.0).astype(np.float64)
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(seed=st.integers(0, 10_000), n=st.integers(1, 12))
 def test_global_threshold_reaches_the_best_overall_f1_of_all_cuts(seed, n):
     scores, labels = draw(seed, n)
@@ -34,7 +34,7 @@ def test_global_threshold_reaches_the_best_overall_f1_of_all_cuts(seed, n):
     assert found == pytest.approx(best, abs=1e-12)
 
 
-@settings(max_examples=12, deadline=None)
+@settings(max_examples=12)
 @given(seed=st.integers(0, 10_000))
 def test_class_thresholds_reach_the_best_f1_of_each_class(seed):
     scores, labels = draw(seed)

@@ -66,28 +66,28 @@ def join(cases: list[list[tuple[int, int]]]) -> tie_aware.Shells:
     return shells_from_levels(*table)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(levels=LEVELS)
 def test_whole_ranking_equals_all_orders_of_the_tied(levels):
     values = [ap_relevant(ranking, 99) for ranking in orders(levels)]
     assert_exact(average_precision_all(shells(levels)), values)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(levels=LEVELS, k=st.integers(1, 10))
 def test_first_k_retrieved_equals_all_orders_of_the_tied(levels, k):
     values = [ap_retrieved(ranking, k) for ranking in orders(levels)]
     assert_exact(average_precision_retrieved(shells(levels), k), values)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(levels=LEVELS, k=st.integers(1, 10))
 def test_first_k_relevant_equals_all_orders_of_the_tied(levels, k):
     values = [ap_relevant(ranking, k) for ranking in orders(levels)]
     assert_exact(average_precision_relevant(shells(levels), k), values)
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(levels=LEVELS, k=st.integers(1, 10))
 def test_hits_within_equals_all_orders_of_the_tied(levels, k):
     values = [sum(ranking[:k]) for ranking in orders(levels)]
@@ -107,7 +107,7 @@ def test_the_worst_number_of_hits_may_lie_between_its_extremes():
     assert_exact(found, [ap_retrieved(ranking, 9) for ranking in orders(levels)])
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(seed=st.integers(0, 10_000), n=st.integers(1, 60))
 def test_without_ties_it_is_scikit_learns_average_precision(seed, n):
     rng = np.random.default_rng(seed)
@@ -139,7 +139,7 @@ def test_block_size_does_not_change_the_figures(monkeypatch, block):
 FUNCTIONS = (average_precision_retrieved, average_precision_relevant)
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(seed=st.integers(0, 10_000), k=st.integers(1, 3000))
 def test_expectation_lies_between_worst_and_best(seed, k):
     s = shells_from_levels(*random_levels(seed, 10, 2000))

@@ -181,7 +181,7 @@ def test_gammas_weigh_the_modalities():
     torch.testing.assert_close(image_alone[:, :6], F.normalize(IMAGE))
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(
     st.integers(0, 2**32 - 1),
     st.integers(2, 9),
@@ -233,7 +233,7 @@ def test_degrees_come_from_absolute_values_and_a_node_alone_stays_zero():
     torch.testing.assert_close(got[1:, 1:], a[1:, 1:] / 2)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(st.integers(0, 2**32 - 1), st.integers(1, 8))
 def test_eigenvalues_of_a_normalised_graph_are_within_one(seed, n):
     a = torch.randn(n, n, generator=torch.Generator().manual_seed(seed)).double()

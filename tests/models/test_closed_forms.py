@@ -48,7 +48,7 @@ def test_leading_pairs_beyond_the_rank_are_zero():
 
 
 @given(seed=st.integers(0, 1000), flips=st.integers(0, 15))
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 def test_signs_of_pairs_follow_the_first_side_alone(seed, flips):
     m = np.random.default_rng(seed).standard_normal((5, 4))
     turn = np.array([-1.0 if flips >> j & 1 else 1.0 for j in range(4)])
@@ -107,7 +107,7 @@ def cmfh(x, y, bits=4, rounds=15, seed=0, **changes):
     mu=st.floats(0.1, 100),
     gamma=st.floats(1e-3, 1),
 )
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 def test_the_objective_of_cmfh_falls_in_each_round(seed, image_weight, mu, gamma):
     x, y = correlated_pair(seed, n=60)
     _, _, objective = cmfh(x, y, image_weight=image_weight, mu=mu, gamma=gamma)

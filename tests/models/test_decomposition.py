@@ -37,7 +37,7 @@ def test_gradient():
     assert torch.autograd.gradcheck(decompose, (v.requires_grad_(),))
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(
     hnp.arrays(np.float64, (3, 5), elements=st.floats(-100, 100)),
     st.floats(0.5, 100),

@@ -103,7 +103,7 @@ def test_one_seed_gives_one_model(method):
 
 @pytest.mark.parametrize("method", METHODS)
 @given(shift=st.integers(-16, 16), seed=st.integers(0, 100))
-@settings(max_examples=5, deadline=None)
+@settings(max_examples=5)
 def test_moving_all_features_changes_no_code(method, shift, seed):
     image, text, labels = planted(seed, n=80)
     plain = encode(fit(method, (image, text, labels)), image, text)

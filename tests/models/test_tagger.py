@@ -139,7 +139,7 @@ def test_widths_may_differ(projection):
     assert (output.direction_text.shape[1] == width) is projection
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(st.permutations(range(9)), st.floats(0.1, 50))
 def test_rows_do_not_influence_each_other_in_evaluation_mode(order, scale):
     tagger = build(config()).eval()

@@ -45,7 +45,7 @@ def test_classes_stand_in_order_of_ap_with_those_without_positives_last(
     assert table["images"][table["class"].index("cat")] == 9
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(st.integers(0, 10_000), st.integers(1, 9))
 def test_every_point_of_the_curve_is_reached_by_its_threshold(seed: int, levels: int) -> None:
     rng = np.random.default_rng(seed)

@@ -98,7 +98,7 @@ def test_micro_batches_together_are_as_good_as_one_by_one(number):
 
 
 @given(st.integers(2, 12), st.integers(1, 6), st.integers(1, 100), st.sampled_from([0.1, 0.5, 0.9]))
-@settings(max_examples=12, deadline=None)
+@settings(max_examples=12)
 def test_the_masks_of_dropout_are_those_of_the_micro_batch(batch, accumulation, together, p):
     model = make_model(fusion=FusionConfig(mlp_dims=(16, 7), dropout=p))
     run = make_run(model=model, batch_size=batch, gradient_accumulation_steps=accumulation)

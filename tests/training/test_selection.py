@@ -21,7 +21,7 @@ from mmhash.training.selection import (
 from .conftest import make_model
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.integers(0, 10**6), st.integers(1, 40), st.integers(1, 6), st.integers(0, 3))
 def test_mean_average_precision_is_that_of_scikit_learn(seed, n, classes, decimals):
     rng = np.random.default_rng(seed)

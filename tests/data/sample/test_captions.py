@@ -30,7 +30,7 @@ def described() -> list[tuple[Scene, list[str]]]:
 
 
 @given(st.integers(0, 2**32), st.sampled_from(CATEGORY_NAMES))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_a_caption_names_no_absent_category(seed, name):
     scene = random_scene(np.random.default_rng(seed), [name])
     for caption in describe(scene, np.random.default_rng(seed), 6):

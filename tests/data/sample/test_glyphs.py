@@ -93,7 +93,7 @@ def test_a_mirrored_instance_is_the_mirror_image_of_the_other() -> None:
         assert ink[30:].sum() > ink[:30].sum()
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     name=st.sampled_from(NAMES),
     size=st.integers(min_value=8, max_value=240),
@@ -105,7 +105,7 @@ def test_the_longest_side_is_the_size_asked_for(name: str, size: int, seed: int)
     assert pixels(picture)[..., 3].max() > 0
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(name=st.sampled_from(NAMES), seed=st.integers(min_value=0, max_value=2**32))
 def test_edges_are_smooth(name: str, seed: int) -> None:
     alpha = pixels(glyph(name, 48, np.random.default_rng(seed)))[..., 3]

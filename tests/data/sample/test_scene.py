@@ -19,7 +19,7 @@ def scene_of(seed: int, required=()) -> Scene:
 
 
 @given(SEEDS)
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_boxes_lie_inside_the_picture(seed):
     scene = scene_of(seed)
     assert len(scene.objects) <= MAX_OBJECTS
@@ -34,7 +34,7 @@ def test_boxes_lie_inside_the_picture(seed):
 
 
 @given(SEEDS)
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 def test_boxes_are_tight(seed):
     for thing in scene_of(seed).objects:
         image = glyph(
@@ -44,7 +44,7 @@ def test_boxes_are_tight(seed):
 
 
 @given(SEEDS)
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 def test_no_object_is_completely_hidden(seed):
     scene = scene_of(seed)
     whole = np.asarray(paint(scene, np.random.default_rng(seed)), dtype=int)
