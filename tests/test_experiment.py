@@ -82,8 +82,7 @@ def test_a_shallow_method_is_named_by_itself_and_cca_has_no_bits(
     assert "bit" not in shallow("cca")
     # The bits bound its dimensions all the same.
     assert shallow("cca") != shallow("cca", hash={"bits": 32})
-    # Cross-modal methods do not read hash.enabled.
-    assert changed(model={"name": "agch"}, hash={"enabled": False}).startswith("sample-agch-64bit-")
+    assert changed(model={"name": "agch"}).startswith("sample-agch-64bit-")
 
 
 def test_a_closed_form_has_float32_and_no_epochs_of_its_own() -> None:
