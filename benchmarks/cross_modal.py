@@ -74,9 +74,7 @@ def fitted(
     """Fit a shallow method to all ``rows``; return it and the seconds."""
     features = data.features
     began = time.process_time()
-    image = np.asarray(features.image[rows], dtype=np.float32)
-    text = np.asarray(features.text[features.caption_offset[rows]], dtype=np.float32)
-    hasher = fit_shallow(config, image, text, features.labels[rows], 0)
+    hasher = fit_shallow(config, *features.first_pairs(rows), features.labels[rows], 0)
     return hasher, time.process_time() - began
 
 

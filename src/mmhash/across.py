@@ -69,8 +69,7 @@ def side_codes(
     features = dataset.features
     owners, number = caption_owners(features, rows, "first")
     if model is None:
-        image = np.asarray(features.image[rows], dtype=np.float32)
-        text = np.asarray(features.text[features.caption_offset[rows]], dtype=np.float32)
+        image, text = features.first_pairs(rows)
         if image.shape[1] != text.shape[1]:
             return None
         return {"image": image, "text": text, "fused": unit_rows(image) + unit_rows(text)}
@@ -100,28 +99,29 @@ def evaluate_across(
     empty, sheet = pa.schema(CURVE).empty_table(), [pa.schema(SHEET).empty_table()]
     if not always and not isinstance(model, CrossModalHasher):
         return {}, {"val": empty, "test": empty}, sheet[0]
-    items = side_codes(model, dataset, dataset.database_rows(), hash_scale, device)
-    if items is None:
+    base = dataset.database_rows()
+    encoded = side_codes(model, dataset, base, hash_scale, device)
+    if encoded is None:
         return {}, {"val": empty, "test": empty}, sheet[0]
     hashed = model is not None and _hashed(model)
-    labels = dataset.features.labels
+    items, labels = _searchable(encoded, hashed), dataset.features.labels
     figures: dict[str, Any] = {}
     curves: dict[str, pa.Table] = {}
     for split in ("val", "test"):
         rows = dataset.rows(split)
-        queries = side_codes(model, dataset, rows, hash_scale, device)
-        assert queries is not None  # as the items
+        asking = side_codes(model, dataset, rows, hash_scale, device)
+        assert asking is not None  # as the items
+        queries = _searchable(asking, hashed)
         figures[split], parts = {}, [empty]
         for task, sides in TASKS.items():
             asked, searched = queries[sides.ask], items[sides.answer]
-            pair = labels[rows], labels[dataset.database_rows()]
             if split == "test" and task in CROSSING:
-                sheet.append(sheet_rows(task, dataset, rows, asked, searched, hashed))
+                sheet.append(sheet_rows(task, dataset, rows, asked, base, searched))
+            compared = asked, labels[rows], searched, labels[base]
             if not hashed:
-                figures[split][task] = retrieval_metrics(asked, pair[0], searched, pair[1])
+                figures[split][task] = retrieval_metrics(*compared)
                 continue
-            packed = pack(binarise(asked)), pack(binarise(searched))
-            levels = hamming_levels(packed[0], pair[0], packed[1], pair[1])
+            levels = hamming_levels(*compared)
             figures[split][task] = metrics_from_levels(*levels)
             curve = precision_recall_by_distance(*levels)
             count = len(curve["distance"])
@@ -144,20 +144,21 @@ def sheet_rows(
     dataset: Dataset,
     rows: np.ndarray,
     asked: np.ndarray,
+    base: np.ndarray,
     searched: np.ndarray,
-    hashed: bool,
 ) -> pa.Table:
     """Return the first items that a few queries find, for a person to look at.
 
-    ``rows`` (n,) are the queries, ``asked`` (n, B) their soft codes or vectors, ``searched`` those
-    of the database. Chosen are :data:`SHEET_QUERIES` of the queries, evenly spaced from the first
-    row to the last, and their :data:`SHEET_ITEMS` nearest items; of equally near ones the earlier
-    rows of the database. Columns as in :data:`SHEET`: query and rank from 1, distance in bits, for
-    real vectors 1 - cosine, shared the number of common labels: above 0 the item is relevant.
+    ``rows`` (n,) are the queries, ``asked`` their packed codes (n, B / 8) uint8 or vectors (n, D),
+    ``base`` and ``searched`` the same of the database. Chosen are :data:`SHEET_QUERIES` of the
+    queries, evenly spaced from the first row to the last, and their :data:`SHEET_ITEMS` nearest
+    items; of equally near ones the earlier rows of the database. Columns as in :data:`SHEET`: query
+    and rank from 1, distance in bits, for real vectors 1 - cosine, shared the number of common
+    labels: above 0 the item is relevant.
     """
-    chosen, base = evenly(np.arange(len(rows)), SHEET_QUERIES), dataset.database_rows()
-    if hashed:
-        distance = hamming(pack(binarise(asked[chosen])), pack(binarise(searched)))
+    chosen = evenly(np.arange(len(rows)), SHEET_QUERIES)
+    if asked.dtype == np.uint8:
+        distance = hamming(asked[chosen], searched)
     else:
         cosine = unit_rows(asked[chosen]) @ unit_rows(searched).T
         distance = np.rint((1 - cosine) * COSINE_STEPS) / COSINE_STEPS
@@ -181,12 +182,15 @@ def _hashed(model: Tagger | CrossModalHasher) -> bool:
     return model.hashed if isinstance(model, CrossModalHasher) else model.hash is not None
 
 
+def _searchable(sides: dict[str, np.ndarray], hashed: bool) -> dict[str, np.ndarray]:
+    """Return what is compared: packed codes (n, B / 8) uint8, or real vectors as they are."""
+    return {side: pack(binarise(h)) for side, h in sides.items()} if hashed else sides
+
+
 def _pairs(dataset: Dataset, count: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Return image, first caption and labels of at most ``count`` test rows, float32."""
     features, rows = dataset.features, evenly(dataset.rows("test"), count)
-    image = np.asarray(features.image[rows], dtype=np.float32)
-    text = np.asarray(features.text[features.caption_offset[rows]], dtype=np.float32)
-    return image, text, features.labels[rows].astype(np.float32)
+    return *features.first_pairs(rows), features.labels[rows].astype(np.float32)
 
 
 @torch.inference_mode()

@@ -52,6 +52,11 @@ class Features:
         """Return how many captions each of ``rows`` has."""
         return self.caption_offset[rows + 1] - self.caption_offset[rows]
 
+    def first_pairs(self, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return image (n, D_i) and first caption (n, D_t) of each of ``rows``, float32."""
+        image = np.asarray(self.image[rows], dtype=np.float32)
+        return image, np.asarray(self.text[self.caption_offset[rows]], dtype=np.float32)
+
 
 class EpochPlan(NamedTuple):
     """The rows of an epoch in order, and beside each the row of ``text`` drawn for it."""

@@ -3,7 +3,6 @@
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from threadpoolctl import threadpool_limits
 
 from mmhash.models.cross_modal import CrossModalConfig
@@ -23,10 +22,8 @@ def fit_closed_form(
     """
     data.check(model)
     features, rows = data.features, data.train_rows
-    image = np.asarray(features.image[rows], dtype=np.float32)
-    text = np.asarray(features.text[features.caption_offset[rows]], dtype=np.float32)
     with threadpool_limits(1):  # sums then do not depend on the number of cores
-        hasher = fit_shallow(model, image, text, features.labels[rows], seed)
+        hasher = fit_shallow(model, *features.first_pairs(rows), features.labels[rows], seed)
     save_tensors(out / "best.safetensors", hasher.state_dict(), {"hash_scale": "1.0"})
     write_untrained(out, model, data.categories)
     return {

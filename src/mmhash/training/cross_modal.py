@@ -17,7 +17,9 @@ from mmhash.losses.contrastive import contrastive_terms
 from mmhash.losses.pairwise import pairwise_across
 from mmhash.losses.total import LossWeights
 from mmhash.metrics.codes import code_metrics
-from mmhash.metrics.retrieval import retrieval_metrics
+from mmhash.metrics.retrieval import hamming_levels
+from mmhash.metrics.tasks import CROSSING, TASKS
+from mmhash.metrics.tie_aware import average_precision_all, shells_from_levels
 from mmhash.models.cross_modal import CrossModalConfig
 from mmhash.models.hash_layer import hash_scale
 from mmhash.models.hashers import build_hasher
@@ -68,14 +70,11 @@ def mean_across(
 
     ``queries`` and ``items`` hold packed codes (n, B / 8) under "image" and "text".
     """
-    return float(
-        np.mean(
-            [
-                retrieval_metrics(queries[ask], query_labels, items[answer], item_labels)["mAP@all"]
-                for ask, answer in (("image", "text"), ("text", "image"))
-            ]
-        )
-    )
+    figures = []
+    for sides in (TASKS[name] for name in CROSSING):
+        levels = hamming_levels(queries[sides.ask], query_labels, items[sides.answer], item_labels)
+        figures.append(average_precision_all(shells_from_levels(*levels)).expected.mean())
+    return float(np.mean(figures))
 
 
 class CrossModalRun:
