@@ -68,3 +68,18 @@ def test_the_sample_is_drawn_when_a_picture_is_missing_and_only_then(coco, drawi
     ensure_raw("sample", root)
     assert drawing == [root, root]
     assert prepare_raw("sample", root, False, {}) == first
+
+
+def test_another_picture_of_the_sample_is_another_manifest(coco, drawing, tmp_path):
+    root = tmp_path / "sample" / "raw"
+    first = prepare_raw("sample", root, False, {})
+    picture = root / coco.pictures[0]
+    picture.write_bytes(picture.read_bytes()[:-1] + b"\0")
+    folder = picture.parent.name
+    changed = prepare_raw("sample", root, False, {})
+    assert changed["image_sha256"].pop(folder) != first["image_sha256"].pop(folder)
+    assert changed == first
+
+
+def test_pictures_that_the_user_brings_are_counted_and_not_read(coco):
+    assert "image_sha256" not in prepare_raw("coco2014", coco.write(), False, {})

@@ -47,6 +47,15 @@ def test_the_code_deps_of_a_stage_equal_its_real_imports(stage: str) -> None:
 
 
 @pytest.mark.parametrize("stage", STAGES)
+def test_only_the_stage_that_sums_the_pictures_depends_on_what_draws_them(stage: str) -> None:
+    deps = pipeline()["stages"][stage]["deps"]
+    draws = [dep for dep in deps if dep.startswith("src/mmhash/data/sample/")]
+    assert bool(draws) == (stage == "fetch_data")
+    if stage != "fetch_data" and "src/mmhash/data/raw.py" in deps:
+        assert "data/manifest.json" in deps
+
+
+@pytest.mark.parametrize("stage", STAGES)
 def test_no_dependency_or_output_is_raw_data_or_a_folder_of_code(stage: str) -> None:
     entry = pipeline()["stages"][stage]
     outs = [next(iter(o)) if isinstance(o, dict) else o for o in entry.get("outs", [])]

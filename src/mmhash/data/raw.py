@@ -4,6 +4,7 @@
 public sets (``wiki``, ``mirflickr25k``, ``nuswide``) arrays of packages that others published.
 """
 
+import hashlib
 import os
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ from mmhash.data.folder import FeatureFolder, read_feature_folder, require_featu
 from mmhash.data.karpathy import find_split_file
 from mmhash.data.public_sets import find_files, read_public_set
 from mmhash.errors import InputError
-from mmhash.files import dvc_root, read_json
+from mmhash.files import dvc_root, read_json, sha256_file
 
 PUBLIC_SETS = ("wiki", "mirflickr25k", "nuswide")
 DESCRIPTORS = Path("data/descriptors")
@@ -101,3 +102,12 @@ def count_pictures(root: Path, folder: str) -> int:
         return 0
     with os.scandir(path) as entries:
         return sum(entry.name.lower().endswith(_PICTURES) for entry in entries)
+
+
+def sum_of_pictures(root: Path, folder: str) -> str:
+    """Return the SHA-256 of the names and bytes of the picture files in ``folder``, by name."""
+    total = hashlib.sha256()
+    files = picture_folder(root, folder).iterdir()
+    for path in sorted(file for file in files if file.name.lower().endswith(_PICTURES)):
+        total.update(f"{path.name} {sha256_file(path)}\n".encode())
+    return total.hexdigest()

@@ -23,6 +23,7 @@ from mmhash.data.raw import (
     ensure_raw,
     find_split,
     split_file,
+    sum_of_pictures,
 )
 from mmhash.files import require_space, sha256_file
 
@@ -33,7 +34,9 @@ def prepare_raw(
     """Make sure that the raw data of dataset ``name`` are below ``root``; return their manifest.
 
     The manifest: ``dataset``; ``files``, each with ``path`` (relative to the root), ``bytes`` and
-    ``sha256``; ``image_counts`` by folder. Pictures are counted, not summed.
+    ``sha256``; ``image_counts`` by folder. Pictures are counted, not summed, but for those of the
+    sample, which this repository draws: ``image_sha256`` by folder. So what reads them after this
+    depends on the manifest and not on the code that draws.
 
     With ``download`` what COCO 2014 lacks is fetched as ``descriptor`` says: its ``archives`` and
     its ``split_file``.
@@ -60,7 +63,11 @@ def prepare_raw(
         for folder in folders
     }
     files[split.relative_to(root).as_posix() if split.is_relative_to(root) else split.name] = split
-    return _manifest(name, files, {folder: count_pictures(root, folder) for folder in folders})
+    counts = {folder: count_pictures(root, folder) for folder in folders}
+    manifest = _manifest(name, files, counts)
+    if name == "sample":
+        manifest["image_sha256"] = {folder: sum_of_pictures(root, folder) for folder in folders}
+    return manifest
 
 
 def _fetch_split(name: str, source: dict[str, Any]) -> Path:
