@@ -15,7 +15,8 @@ Bytes an item are those of the file and of the index in memory (the file's, and 
 by the smaller base and how the work grows, is left out and its time stated. 100 million is on
 paper: bytes are counted, build and flat times grow as they must.
 
-Finished rows stand in ``benchmarks/results/`` and are kept, so that a run can be interrupted;
+Finished rows stand in ``benchmarks/results/`` and are kept, so that a run can be interrupted, as
+long as the code that they measured (``mmhash.codes`` and ``mmhash.index``) stays as it is;
 ``--again`` measures anew. The table also goes between the marks in README.md.
 """
 
@@ -34,7 +35,7 @@ import numpy as np
 from machine import machine_name
 
 from mmhash.codes import pack
-from mmhash.files import read_json, write_json, write_text
+from mmhash.files import digest, read_json, write_json, write_text
 from mmhash.index.kinds import SearchIndex, build, save
 from mmhash.index.neighbours import kth_distance
 from mmhash.index.reference import tie_aware_recall
@@ -71,6 +72,13 @@ def codes(what: str, items: int) -> tuple[np.ndarray, np.ndarray]:
         parts.append(pack((soft >= 0).astype(np.uint8)))
     everything = np.concatenate(parts)
     return everything[:items], everything[items:]
+
+
+def searching_code() -> str:
+    """Return a digest of the modules that are measured: a row from others is measured again."""
+    library = ROOT / "src" / "mmhash"
+    files = [library / "codes.py", *sorted((library / "index").glob("*.py"))]
+    return digest(*(file.read_bytes() for file in files))[:12]
 
 
 def in_batch(index: SearchIndex, queries: np.ndarray) -> None:
@@ -191,9 +199,11 @@ def main() -> None:
     chosen = parser.parse_args()
     faiss.omp_set_num_threads(1)
     rows = read_json(chosen.out)["rows"] if chosen.out.exists() and not chosen.again else {}
+    code = searching_code()
     for items in sorted(chosen.items):
         for what in chosen.codes:
-            missing = [k for k in chosen.kinds if f"{what} | {items} | {k}" not in rows]
+            names = {k: f"{what} | {items} | {k}" for k in chosen.kinds}
+            missing = [k for k, n in names.items() if rows.get(n, {}).get("code") != code]
             if not missing:
                 continue
             base, queries = codes(what, items)
@@ -205,7 +215,7 @@ def main() -> None:
                     row: dict[str, Any] = {"not_built_s": round(expected)}
                 else:
                     row = measure(kind, base, queries, truth, flat)
-                rows[f"{what} | {items} | {kind}"] = row
+                rows[names[kind]] = row | {"code": code}
                 print(what, items, kind, row, flush=True)
                 about = {"machine": MACHINE, "bits": BITS, "k": K, "queries": QUERIES, "threads": 1}
                 write_json(chosen.out, about | {"rows": rows})
