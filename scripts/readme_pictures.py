@@ -17,7 +17,7 @@ PAGE = Path("reports/index.html")
 OUT = Path("docs/images")
 MOST_BYTES = 200_000
 COLOURS = 128  # of the palette; screenshots of text and charts have few
-DESKTOP, PHONE = (1080, 760), (390, 780)
+DESKTOP, TALL, PHONE = (1080, 760), (1080, 960), (390, 780)
 
 
 def overview(page: Page) -> None:
@@ -50,7 +50,7 @@ def bits(page: Page) -> None:
 SHOTS: dict[str, tuple[Callable[[Page], None], tuple[int, int], str]] = {
     "report-overview": (overview, DESKTOP, "light"),
     "report-classes": (classes, DESKTOP, "light"),
-    "report-neighbours": (neighbours, DESKTOP, "light"),
+    "report-neighbours": (neighbours, TALL, "light"),
     "report-mistakes": (mistakes, DESKTOP, "light"),
     "report-bits": (bits, DESKTOP, "dark"),
     "report-phone": (neighbours, PHONE, "light"),
