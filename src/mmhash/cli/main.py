@@ -5,6 +5,7 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
+from mmhash.cli import predict
 from mmhash.errors import InputError, exit_code
 
 
@@ -69,6 +70,7 @@ def _parser() -> argparse.ArgumentParser:
         metavar="KEY=VALUE",
         help="a parameter for every row; may be given several times",
     )
+    predict.add_parser(commands)
     return parser
 
 
@@ -120,6 +122,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
             else:
                 dataset = {} if chosen.dataset is None else {"run.dataset": chosen.dataset}
                 ablate(chosen.study, chosen.seeds, {**dict(chosen.overrides), **dataset})
+        elif chosen.command == "predict":
+            failed = not predict.predict(chosen)
         elif chosen.checkpoint is not None:
             from mmhash.cli.checkpoint import check_checkpoint
 
