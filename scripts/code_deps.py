@@ -19,6 +19,8 @@ NOT_A_DEPENDENCY = {"src/mmhash/params.py", "src/mmhash/method_params.py"}
 # the code that draws.
 DRAWING = "src/mmhash/data/sample/"
 DRAWS = "fetch_data"
+# Imported with every module, and what it imports itself is for users (mmhash.load), no stage's.
+NOT_FOLLOWED = {ROOT / "src" / "mmhash" / "__init__.py"}
 
 
 def module_file(name: str) -> Path | None:
@@ -36,7 +38,10 @@ def imported_files(source: Path) -> frozenset[Path]:
     found: set[Path] = set()
     queue = [source]
     while queue:
-        for node in ast.walk(ast.parse(queue.pop().read_text(encoding="utf-8"))):
+        opened = queue.pop()
+        if opened in NOT_FOLLOWED:
+            continue
+        for node in ast.walk(ast.parse(opened.read_text(encoding="utf-8"))):
             names: list[str] = []
             if isinstance(node, ast.Import):
                 names = [alias.name for alias in node.names]
