@@ -31,6 +31,7 @@ FLOORS = [
     ["experiments"],
     ["comparison"],
     ["plots"],
+    ["page"],
     ["cli"],
 ]
 HEIGHT = {name: floor for floor, names in enumerate(FLOORS) for name in names}

@@ -4,7 +4,7 @@ import numpy as np
 import torch
 from PIL import Image
 
-from mmhash.cli.report import Finding, show
+from mmhash.cli.findings import Finding, show
 from mmhash.data.sample.categories import CATEGORY_IDS
 from mmhash.data.sample.draw import stream_pairs
 from mmhash.encoders.checkpoint import Towers, load_checkpoint

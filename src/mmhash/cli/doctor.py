@@ -17,7 +17,7 @@ from mmhash.cli.estimates import (
     training_memory,
     training_seconds,
 )
-from mmhash.cli.report import Finding, show
+from mmhash.cli.findings import Finding, show
 from mmhash.cli.tower_estimates import TowerLoad
 from mmhash.data.coco import image_path
 from mmhash.data.raw import ensure_raw, is_folder_dataset

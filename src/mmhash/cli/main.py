@@ -5,6 +5,7 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
+from mmhash.cli.report import add_parser as add_report_parser
 from mmhash.errors import InputError, exit_code
 
 
@@ -69,6 +70,7 @@ def _parser() -> argparse.ArgumentParser:
         metavar="KEY=VALUE",
         help="a parameter for every row; may be given several times",
     )
+    add_report_parser(commands)
     return parser
 
 
@@ -120,6 +122,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
             else:
                 dataset = {} if chosen.dataset is None else {"run.dataset": chosen.dataset}
                 ablate(chosen.study, chosen.seeds, {**dict(chosen.overrides), **dataset})
+        elif chosen.command == "report":
+            from mmhash.cli.report import report
+
+            report(chosen.out)
         elif chosen.checkpoint is not None:
             from mmhash.cli.checkpoint import check_checkpoint
 

@@ -1,27 +1,36 @@
-"""Lines of a check-up: ok, warn or fail, what was seen, and the mend."""
+"""``mmhash report``: the run as one page that opens without a network."""
 
-from dataclasses import dataclass
-from typing import Literal
+import argparse
+import time
+from pathlib import Path
+from typing import Any
 
-Status = Literal["ok", "warn", "fail"]
-
-
-@dataclass(frozen=True)
-class Finding:
-    """One line. ``mend`` says what to do where the status is not ok."""
-
-    status: Status
-    name: str
-    seen: str
-    mend: str = ""
-
-    def line(self) -> str:
-        """Return the line as it is printed."""
-        text = f"{self.status:<5} {self.name}: {self.seen}"
-        return f"{text} -> {self.mend}" if self.mend else text
+OUT = Path("reports/index.html")
 
 
-def show(finding: Finding) -> bool:
-    """Print a finding at once; return False where it is a failure."""
-    print(finding.line(), flush=True)
-    return finding.status != "fail"
+def add_parser(commands: Any) -> None:
+    """Add the sub-command to ``commands``, what ``add_subparsers`` gave."""
+    parser = commands.add_parser(
+        "report",
+        help="write reports/index.html: the run on one page that opens offline",
+        description="Write one self-contained page (pictures, charts and data inside it, nothing "
+        "fetched): figures with intervals, every class, who voted for what, the worst mistakes, "
+        "confusion, what each bit does, training, experiments, cost. Sections whose files are "
+        "missing say so. The same run gives the same bytes.",
+        epilog="example: mmhash report\nexample: mmhash report --out /tmp/run.html",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument(
+        "--out", type=Path, default=OUT, metavar="FILE", help=f"where to (default: {OUT})"
+    )
+
+
+def report(out: Path) -> None:
+    """Write the page of the run in the working directory and print its path and size."""
+    from mmhash.page.write import MOST_BYTES, write_page  # torch and scikit-learn take seconds
+
+    start = time.monotonic()
+    size = write_page(Path(), out)
+    print(f"{out}: {size / 1e6:.1f} MB in {time.monotonic() - start:.0f} s")
+    if size > MOST_BYTES:
+        print(f"advice: over {MOST_BYTES / 1e6:.0f} MB; a browser needs a while to open it")

@@ -162,6 +162,11 @@ class Record:
         text = git(self._checkout.root, "show", f"{self.commit}:{path}")
         return json.loads(text)
 
+    def params(self) -> Values:
+        """Return ``params.yaml`` of its commit."""
+        text = git(self._checkout.root, "show", f"{self.commit}:params.yaml")
+        return _yaml(text.decode())
+
     def files(self, stage: str, out: str) -> dict[str, Path]:
         """Return where DVC's cache holds each file of an output folder.
 
@@ -227,6 +232,10 @@ class Records:
             for commit, ref in lines
             if EXPERIMENT_REF.fullmatch(ref)
         }
+
+    def all(self) -> list[Record]:
+        """Return every experiment, by name; of one name the order of their references."""
+        return sorted(self._known.values(), key=lambda record: (record.name, record.ref))
 
     def find(self, experiment: Experiment) -> Record | None:
         """Return a run of ``experiment`` with the code and data of this checkout, or None.
