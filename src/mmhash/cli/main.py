@@ -5,8 +5,8 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
+from mmhash.cli import predict, serve
 from mmhash.cli.report import add_parser as add_report_parser
-from mmhash.cli.serve import add_parser as add_serve_parser
 from mmhash.errors import InputError, exit_code
 
 
@@ -72,7 +72,8 @@ def _parser() -> argparse.ArgumentParser:
         help="a parameter for every row; may be given several times",
     )
     add_report_parser(commands)
-    add_serve_parser(commands)
+    predict.add_parser(commands)
+    serve.add_parser(commands)
     return parser
 
 
@@ -128,10 +129,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
             from mmhash.cli.report import report
 
             report(chosen.out)
+        elif chosen.command == "predict":
+            failed = not predict.predict(chosen)
         elif chosen.command == "serve":
-            from mmhash.cli.serve import serve
-
-            serve(chosen.run, chosen.port)
+            serve.serve(chosen.run, chosen.port)
         elif chosen.checkpoint is not None:
             from mmhash.cli.checkpoint import check_checkpoint
 
