@@ -1,5 +1,6 @@
 """Fixtures that several test folders share."""
 
+import json
 import os
 import signal
 import subprocess
@@ -10,6 +11,7 @@ from pathlib import Path
 
 import hypothesis
 import pytest
+from ruamel.yaml import YAML
 
 # Test processes run side by side, one a core: more threads each would only get in their way.
 # Read when torch is loaded, so it stands before the first import of it, here and in subprocesses.
@@ -95,3 +97,69 @@ class TwoRanks:
 def two_ranks(tmp_path: Path) -> Callable[[str, str], TwoRanks]:
     """Make a program of the source of its work and the names of its arguments."""
     return lambda body, names: TwoRanks(tmp_path / "program.py", body, names)
+
+
+MARKUP = "<img src=x onerror=alert(1)><script>alert(2)</script>"
+
+# All stages in one process: most of a stage's time here is the loading of libraries.
+STAGES = """
+import runpy, sys
+sys.path.insert(0, f"{sys.argv[1]}/stages")
+for stage in sys.argv[2:]:
+    try:
+        runpy.run_path(f"{sys.argv[1]}/stages/{stage}.py", run_name="__main__")
+    except SystemExit as end:
+        if end.code:
+            sys.exit(f"{stage} failed")
+"""
+
+
+@pytest.fixture(scope="session")
+def small_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A checkout with a finished run on 90 drawn pictures; tests must leave its files alone.
+
+    Its category person and the caption of each training picture end in :data:`MARKUP`.
+    """
+    from mmhash.data.sample.draw import draw_sample
+
+    root = tmp_path_factory.mktemp("small") / "checkout"
+    raw = root / "raw"
+    draw_sample(raw, counts={"train": 50, "restval": 10, "val": 15, "test": 15}, workers=1)
+    for file in (raw / "annotations").glob("*_train2014.json"):
+        content = json.loads(file.read_text(encoding="utf-8"))
+        for entry in content["annotations"]:
+            if "caption" in entry:
+                entry["caption"] += MARKUP
+        file.write_text(json.dumps(content), encoding="utf-8")
+    for file in (raw / "annotations").glob("instances_*.json"):
+        content = json.loads(file.read_text(encoding="utf-8"))
+        content["categories"][0]["name"] += MARKUP
+        file.write_text(json.dumps(content), encoding="utf-8")
+
+    yaml = YAML()
+    values = yaml.load((REPOSITORY / "params.yaml").read_text(encoding="utf-8"))
+    values["run"]["dataset"] = "coco2014"
+    values["datasets"]["coco2014"].update(root="raw", strict_counts=False)
+    values["datasets"]["coco2014"]["encoder"]["checkpoint"] = "encoders/tiny-siglip"
+    values["hardware"]["auto"].update(device="cpu", num_workers=0)
+    values["train"]["num_epochs"] = 3
+    values["knn"]["k"] = 25
+    values["evaluate"]["bootstrap_samples"] = 100
+    with (root / "params.yaml").open("w", encoding="utf-8") as stream:
+        yaml.dump(values, stream)
+    (root / "data").mkdir()
+    for name in ("encoders", "data/descriptors"):
+        (root / name).symlink_to(REPOSITORY / name)
+
+    every = yaml.load((REPOSITORY / "dvc.yaml").read_text(encoding="utf-8"))["stages"]
+    stages = [stage for stage in every if stage not in ("check_params", "plot")]
+    clean = {k: v for k, v in os.environ.items() if not k.startswith(("DVC_", "GIT_"))}
+    done = subprocess.run(
+        [sys.executable, "-c", STAGES, str(REPOSITORY), *stages],
+        cwd=root,
+        env=clean,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    return root
