@@ -106,9 +106,15 @@ def open_page(browser: Browser, server: str) -> Iterator[Callable[..., Page]]:
 
 
 @pytest.fixture
-def a_file(small_run: Path) -> Path:
-    """A picture of the run's dataset."""
-    return sorted((small_run / "raw/images/val2014").glob("*.jpg"))[0]
+def files(small_run: Path) -> list[Path]:
+    """Pictures of the run's dataset."""
+    return sorted((small_run / "raw/images/val2014").glob("*.jpg"))
+
+
+@pytest.fixture
+def a_file(files: list[Path]) -> Path:
+    """One of them."""
+    return files[0]
 
 
 def ask(page: Page, file: Any, caption: str = "") -> None:
@@ -198,16 +204,16 @@ def test_a_picture_may_be_dropped_anywhere(open_page, a_file: Path) -> None:
 
 
 def test_it_says_that_it_waits_and_a_late_answer_to_another_picture_is_dropped(
-    open_page, a_file: Path
+    open_page, files: list[Path]
 ) -> None:
     page = open_page()
     waiting: list[Any] = []
     page.route("**/predict", lambda route: waiting.append(route))
-    ask(page, a_file)
+    ask(page, files[0])
     expect(page.locator("#predict-status")).to_have_text("Predicting …")
     expect(page.locator("#predict-form")).to_have_attribute("aria-busy", "true")
     page.click("#predict-form button[type=submit]")  # pressed again: asked once
-    page.set_input_files("input[name=picture]", a_file)
+    page.set_input_files("input[name=picture]", files[1])
     expect(page.locator("#predict-status")).to_have_text("")
     with page.expect_response("**/predict"):
         waiting[0].continue_()
