@@ -1,13 +1,16 @@
 """Fixtures that several test folders share."""
 
-import json
+import contextlib
 import os
+import runpy
+import shutil
 import signal
 import subprocess
 import sys
 import textwrap
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import hypothesis
 import pytest
@@ -99,67 +102,79 @@ def two_ranks(tmp_path: Path) -> Callable[[str, str], TwoRanks]:
     return lambda body, names: TwoRanks(tmp_path / "program.py", body, names)
 
 
-MARKUP = "<img src=x onerror=alert(1)><script>alert(2)</script>"
+SMALL_RUN = {
+    "run": {"dataset": "coco2014"},
+    "datasets": {
+        "coco2014": {
+            "root": "pictures",
+            "strict_counts": False,
+            "encoder": {"checkpoint": "encoders/tiny-siglip"},
+        }
+    },
+    "hardware": {"auto": {"num_workers": 0}},
+    "fusion": {"mlp_dims": [64, 32]},
+    "hash": {"bits": 16},
+    "train": {"num_epochs": 3, "lr": 0.002},
+    "evaluate": {"bootstrap_samples": 100},
+    "knn": {"k": 5},
+}
+PREPARED = (
+    *("fetch_data", "index_coco", "download_karpathy_split"),
+    *("extract_features", "encode_classes"),
+)
+TRAINED = ("train", "build_index", "evaluate")
 
-# All stages in one process: most of a stage's time here is the loading of libraries.
-STAGES = """
-import runpy, sys
-sys.path.insert(0, f"{sys.argv[1]}/stages")
-for stage in sys.argv[2:]:
-    try:
-        runpy.run_path(f"{sys.argv[1]}/stages/{stage}.py", run_name="__main__")
-    except SystemExit as end:
-        if end.code:
-            sys.exit(f"{stage} failed")
-"""
+
+def _merge(values: Any, changes: dict[str, Any]) -> None:
+    for key, value in changes.items():
+        if isinstance(value, dict):
+            _merge(values[key], value)
+        else:
+            values[key] = value
+
+
+def _run_stages(folder: Path, changes: dict[str, Any], stages: Sequence[str]) -> None:
+    """Change params.yaml in ``folder`` and run stages there, in this process: imports are done."""
+    yaml = YAML()
+    values = yaml.load((folder / "params.yaml").read_text(encoding="utf-8"))
+    _merge(values, changes)
+    with (folder / "params.yaml").open("w", encoding="utf-8") as stream:
+        yaml.dump(values, stream)
+    with contextlib.chdir(folder), pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(REPOSITORY / "stages")
+        for stage in stages:
+            with pytest.raises(SystemExit) as ended:
+                runpy.run_path(str(REPOSITORY / "stages" / f"{stage}.py"), run_name="__main__")
+            assert not ended.value.code, stage
 
 
 @pytest.fixture(scope="session")
-def small_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A checkout with a finished run on 90 drawn pictures; tests must leave its files alone.
-
-    Its category person and the caption of each training picture end in :data:`MARKUP`.
-    """
+def trained_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A finished run on 150 drawn pictures in COCO's format; tests must leave it alone."""
     from mmhash.data.sample.draw import draw_sample
 
-    root = tmp_path_factory.mktemp("small") / "checkout"
-    raw = root / "raw"
-    draw_sample(raw, counts={"train": 50, "restval": 10, "val": 15, "test": 15}, workers=1)
-    for file in (raw / "annotations").glob("*_train2014.json"):
-        content = json.loads(file.read_text(encoding="utf-8"))
-        for entry in content["annotations"]:
-            if "caption" in entry:
-                entry["caption"] += MARKUP
-        file.write_text(json.dumps(content), encoding="utf-8")
-    for file in (raw / "annotations").glob("instances_*.json"):
-        content = json.loads(file.read_text(encoding="utf-8"))
-        content["categories"][0]["name"] += MARKUP
-        file.write_text(json.dumps(content), encoding="utf-8")
+    folder = tmp_path_factory.mktemp("run") / "checkout"
+    folder.mkdir()
+    shutil.copy2(REPOSITORY / "params.yaml", folder)
+    (folder / "encoders").symlink_to(REPOSITORY / "encoders")
+    shutil.copytree(REPOSITORY / "data" / "descriptors", folder / "data" / "descriptors")
+    counts = {"train": 60, "restval": 20, "val": 30, "test": 40}
+    draw_sample(folder / "pictures", counts=counts, workers=1)
+    _run_stages(folder, SMALL_RUN, (*PREPARED, *TRAINED))
+    return folder
 
-    yaml = YAML()
-    values = yaml.load((REPOSITORY / "params.yaml").read_text(encoding="utf-8"))
-    values["run"]["dataset"] = "coco2014"
-    values["datasets"]["coco2014"].update(root="raw", strict_counts=False)
-    values["datasets"]["coco2014"]["encoder"]["checkpoint"] = "encoders/tiny-siglip"
-    values["hardware"]["auto"].update(device="cpu", num_workers=0)
-    values["train"]["num_epochs"] = 3
-    values["knn"]["k"] = 25
-    values["evaluate"]["bootstrap_samples"] = 100
-    with (root / "params.yaml").open("w", encoding="utf-8") as stream:
-        yaml.dump(values, stream)
-    (root / "data").mkdir()
-    for name in ("encoders", "data/descriptors"):
-        (root / name).symlink_to(REPOSITORY / name)
 
-    every = yaml.load((REPOSITORY / "dvc.yaml").read_text(encoding="utf-8"))["stages"]
-    stages = [stage for stage in every if stage not in ("check_params", "plot")]
-    clean = {k: v for k, v in os.environ.items() if not k.startswith(("DVC_", "GIT_"))}
-    done = subprocess.run(
-        [sys.executable, "-c", STAGES, str(REPOSITORY), *stages],
-        cwd=root,
-        env=clean,
-        capture_output=True,
-        text=True,
-    )
-    assert done.returncode == 0, done.stderr
-    return root
+@pytest.fixture
+def retrained(trained_run: Path, tmp_path: Path) -> Callable[[dict[str, Any]], Path]:
+    """Train the small run again in a copy of it, with changes of params.yaml; or change a copy.
+
+    Without changes it is a plain copy.
+    """
+
+    def make(changes: dict[str, Any], stages: Sequence[str] = TRAINED) -> Path:
+        folder = tmp_path / "retrained"
+        shutil.copytree(trained_run, folder, symlinks=True)
+        _run_stages(folder, changes, stages if changes else ())
+        return folder
+
+    return make

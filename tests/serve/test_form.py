@@ -12,11 +12,14 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pytest
 from PIL import Image
 from playwright.sync_api import Browser, Page, expect, sync_playwright
+from ruamel.yaml import YAML
 
 import mmhash.page.document
+from mmhash.files import read_json, read_table, write_json, write_table
 from mmhash.serve.app import UPLOAD_BYTES
 
 BROWSER = next(
@@ -28,8 +31,30 @@ BROWSER = next(
     None,
 )
 pytestmark = pytest.mark.skipif(BROWSER is None, reason="Chromium absent")
+MARKUP = "<img src=x onerror=alert(1)><script>alert(2)</script>"
 WAIT = 60_000  # milliseconds; a busy machine is no fault
 expect.set_options(timeout=WAIT)
+
+
+@pytest.fixture(scope="module")
+def small_run(trained_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The small run with 25 voters, and markup in the captions and the first category's name."""
+    root = tmp_path_factory.mktemp("serve") / "checkout"
+    shutil.copytree(trained_run, root, symlinks=True)
+    yaml = YAML()
+    values = yaml.load((root / "params.yaml").read_text(encoding="utf-8"))
+    values["knn"]["k"] = 25
+    with (root / "params.yaml").open("w", encoding="utf-8") as stream:
+        yaml.dump(values, stream)
+    categories = read_json(root / "data/categories.json")
+    categories[0]["name"] += MARKUP
+    write_json(root / "data/categories.json", categories)
+    table = read_table(root / "data/images.parquet")
+    captions = [[text + MARKUP for text in row] for row in table["captions"].to_pylist()]
+    place = table.column_names.index("captions")
+    table = table.set_column(place, table.schema.field(place), pa.array(captions))
+    write_table(root / "data/images.parquet", table)
+    return root
 
 
 @pytest.fixture(scope="module")
@@ -108,7 +133,7 @@ def open_page(browser: Browser, server: str) -> Iterator[Callable[..., Page]]:
 @pytest.fixture
 def files(small_run: Path) -> list[Path]:
     """Pictures of the run's dataset."""
-    return sorted((small_run / "raw/images/val2014").glob("*.jpg"))
+    return sorted((small_run / "pictures/images/val2014").glob("*.jpg"))
 
 
 @pytest.fixture
@@ -154,7 +179,7 @@ def test_a_picture_with_its_caption_gets_tags_and_the_neighbours_that_voted(
         "[...document.querySelectorAll('#prediction .gallery img')].every((i) => { i.loading = "
         "'eager'; return i.complete && i.naturalWidth > 0; })"
     )
-    assert re.search(r"\d+ of 64 bits", cards.first.inner_text())
+    assert re.search(r"\d+ of 16 bits", cards.first.inner_text())
     assert re.search(r"Accuracy: mAP 0\.\d+ on the test pictures", page.inner_text("#prediction"))
     expect(page.locator("#predict-preview img")).to_be_visible()
     rows.first.click()
