@@ -50,7 +50,7 @@ def _class_curves(run: Run) -> dict[str, list[list[list[float]]]]:
     """Return, by head, the curve of each class as [recalls, precisions]; empty without positive."""
     found = {}
     for head, scores in run.scores.items():
-        curves = []
+        curves: list[list[list[float]]] = []
         for column in range(scores.shape[1]):
             truth = run.labels[:, [column]]
             if not truth.any():

@@ -22,7 +22,7 @@ COLUMNS = {
     **{f"mAP@50, {task.replace('_', ' ')}": f"across.test.{task}.mAP@50" for task in CROSSING},
     "unique codes": "codes.unique_share",
 }
-UNCOMPARED = ("hardware", "datasets", "tracking", "plots")  # cannot change a result, or a path
+UNCOMPARED = ("hardware.", "run.hardware", "tracking.", "plots.")  # cannot change a result
 NUMBERS = ("n", "mean", "std", "difference", "low", "high")
 
 
@@ -36,7 +36,12 @@ def experiments(run: Run, values: Values) -> Section:
     rows = [_row("this run", "", run.dataset, {}, run.figures)]
     rows[0]["this"] = True
     unread = 0
-    for record in Records(Checkout(run.root)).all():
+    absent = "This repository has no DVC experiment to compare with."
+    try:
+        records = Records(Checkout(run.root)).all()
+    except InputError as error:  # no repository, for instance
+        records, absent = [], f"DVC experiments cannot be read: {error}."
+    for record in records:
         try:
             rows.append(_experiment(record, values))
         except InputError:
@@ -51,7 +56,7 @@ def experiments(run: Run, values: Values) -> Section:
         row["figures"] = [row["figures"][place] for place in kept]
     found: Section = {"columns": columns, "rows": rows, "unread": unread}
     if len(rows) == 1:
-        found["absent"] = "This repository has no DVC experiment to compare with."
+        found["absent"] = absent
         found["mend"] = "mmhash ablate A1 runs some; dvc exp run -S hash.bits=32 runs one."
     return found
 
@@ -105,7 +110,7 @@ def changed(values: Any, others: Any, prefix: str = "") -> dict[str, Any]:
     if isinstance(values, Mapping) and isinstance(others, Mapping):
         found: dict[str, Any] = {}
         for key in values:
-            if key in others and not (not prefix and key in UNCOMPARED):
+            if key in others:
                 found |= changed(values[key], others[key], f"{prefix}{key}.")
         return found
     return {} if values == others else {prefix.removesuffix("."): others}
@@ -113,8 +118,15 @@ def changed(values: Any, others: Any, prefix: str = "") -> dict[str, Any]:
 
 def _experiment(record: Record, values: Values) -> Section:
     params = record.params()
-    differs = {k: v for k, v in changed(values, params).items() if k != "run.hardware"}
     dataset = params["run"]["dataset"]
+    # Of a dataset's block the encoder counts, if it is the dataset that was used.
+    encoder = f"datasets.{dataset}.encoder."
+    differs = {
+        key: value
+        for key, value in changed(values, params).items()
+        if not key.startswith(UNCOMPARED)
+        and (key.startswith(encoder) or not key.startswith("datasets."))
+    }
     metrics = record.metrics(METRICS)
     return _row(record.name, record.baseline[:10], dataset, differs, metrics)
 

@@ -10,9 +10,9 @@ from PIL import Image
 from mmhash.encoders.pixels import UnreadableError, read_picture
 from mmhash.progress import track
 
-SIDE = 144  # pixels of the longer side
-QUALITY = 68  # of WebP: no artefact that distracts at this size
-BUDGET = 13_000_000  # characters of all thumbnails together
+SIDE = 160  # pixels of the longer side
+QUALITY = 50  # of WebP: 2 to 5 kB a picture, no artefact that distracts at this size
+BUDGET = 15_000_000  # characters of all thumbnails together
 PREFIX = "data:image/webp;base64,"
 
 

@@ -53,7 +53,7 @@ class Run:
 
     @cached_property
     def categories(self) -> list[dict[str, Any]]:
-        """The entries of ``data/categories.json``: id and name in the order of the label columns."""
+        """``data/categories.json``: id and name of each class in the order of the columns."""
         return read_json(self.root / "data/categories.json")
 
     @property

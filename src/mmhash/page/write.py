@@ -14,8 +14,8 @@ MOST_BYTES = 20_000_000
 def write_page(root: Path, out: Path) -> int:
     """Write the page of the run in the checkout ``root`` to ``out``; return its size in bytes.
 
-    Equal inputs give equal bytes. Raises :class:`InputError` where there is no run, or where ``out``
-    cannot be written.
+    Equal inputs give equal bytes. Raises :class:`InputError` where there is no run, or where
+    ``out`` cannot be written.
     """
     run = open_run(root)
     values, thumbnails = page_values(run)

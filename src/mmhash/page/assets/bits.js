@@ -75,6 +75,7 @@ function correlationChart(section) {
   const rows = section.correlation.flatMap((line, bit) => line.slice(0, bit)
     .map((r, other) => ({ bit, other, r })));
   const most = rows.reduce((a, b) => Math.abs(b.r) > Math.abs(a.r) ? b : a, { r: 0 });
+  const reach = Math.max(0.1, Math.ceil(10 * Math.abs(most.r)) / 10);
   const mean = rows.reduce((sum, row) => sum + Math.abs(row.r), 0) / Math.max(rows.length, 1);
   return chart({
     title: "Correlation of each pair of bits",
@@ -86,7 +87,7 @@ function correlationChart(section) {
         axis: { values: section.ones.map((_, i) => i).filter((i) => i % 8 === 0), labelAngle: 0 } },
       y: { field: "bit", type: "ordinal", title: "bit",
         axis: { values: section.ones.map((_, i) => i).filter((i) => i % 8 === 0) } },
-      color: axis("r", "r", { scale: { domain: [-1, 1], scheme: "blueorange", domainMid: 0 },
+      color: axis("r", "r", { scale: { domain: [-reach, 0, reach], range: look.apart },
         legend: { gradientLength: 140 } }),
       tooltip: ["bit", "other", "r"].map((field) => ({ field })) } }),
     columns: [{ key: "bit", title: "bit" }, { key: "other", title: "other" },

@@ -44,10 +44,10 @@ function neighbourCards(near, relevant, distanceText) {
     const card = el("div", { class: shared.length ? "card shares" : "card" },
       picture(entry.id, entry.source),
       el("span", { class: "line" }, el("b", {}, `${place + 1}.`),
-        el("span", {}, distanceText(entry.distance)),
-        el("span", { title: "share of the vote" }, percent(entry.share))),
-      el("span", { class: "share", "aria-hidden": "true" },
+        el("span", {}, distanceText(entry.distance))),
+      el("span", { class: "line votes" }, el("span", { class: "share", "aria-hidden": "true" },
         el("span", { style: `width:${(100 * entry.share / most).toFixed(1)}%` })),
+      el("span", { title: "share of the vote" }, percent(entry.share))),
       tagList(entry.classes, (name) => shared.includes(name)),
       captionLine(entry.caption),
       el("span", { class: "small" }, "id ", entry.id));

@@ -4,10 +4,12 @@
 const colours = {
   light: { ink: "#1c1f23", soft: "#5a626b", grid: "#e6e8ea", card: "#fbfbfa",
     series: ["#0072B2", "#D55E00", "#CC79A7", "#009E73", "#7a7f00", "#000000"],
-    one: "#0072B2", two: "#D55E00", grey: "#8a929b", map: "viridis" },
+    one: "#0072B2", two: "#D55E00", grey: "#8a929b", apart: ["#0b5fa5", "#f2f3f4", "#ad3f00"],
+    map: ["#f0f3f6", "#9cc4e6", "#2f7fc1", "#0a2f55"] },
   dark: { ink: "#e6e8ea", soft: "#a3abb4", grid: "#2c3238", card: "#14171a",
     series: ["#56B4E9", "#F0883E", "#E6A3CB", "#2FBF94", "#d6c943", "#ffffff"],
-    one: "#56B4E9", two: "#F0883E", grey: "#8a929b", map: "viridis" },
+    one: "#56B4E9", two: "#F0883E", grey: "#8a929b", apart: ["#6cbcff", "#1f2429", "#ff9a56"],
+    map: ["#22272c", "#2f567a", "#79b8f0", "#f2f9ff"] },
 };
 const drawn = new Set(); // redraw functions of the charts that are on view
 const dashes = [[1, 0], [6, 3], [2, 2], [8, 3, 2, 3], [12, 3], [3, 5]];
@@ -25,6 +27,7 @@ function config(look) {
     axis: { labelColor: look.soft, titleColor: look.soft, gridColor: look.grid,
       domainColor: look.grid, tickColor: look.grid, labelFontSize: 12, titleFontSize: 12,
       titleFontWeight: "normal", labelFont: font, titleFont: font },
+    axisXQuantitative: { tickCount: 7 },
     legend: { labelColor: look.ink, titleColor: look.soft, orient: "top", labelFontSize: 12,
       titleFontSize: 12, titleFontWeight: "normal", symbolStrokeWidth: 2, labelLimit: 220,
       columns: document.documentElement.clientWidth < 600 ? 2 : undefined },
@@ -117,9 +120,10 @@ function redrawAll() {
 function seriesEncoding(look, order, title, extra) {
   const scale = (range) => ({ domain: order, range: order.map((_, i) => range[i % range.length]) });
   const base = { field: "series", type: "nominal", title: title || null };
+  const legend = extra.includes("dash") ? { legend: { symbolType: "stroke", symbolSize: 300 } } : {};
   return {
-    color: { ...base, scale: scale(look.series) },
-    ...(extra.includes("dash") ? { strokeDash: { ...base, scale: scale(dashes) } } : {}),
+    color: { ...base, ...legend, scale: scale(look.series) },
+    ...(extra.includes("dash") ? { strokeDash: { ...base, ...legend, scale: scale(dashes) } } : {}),
     ...(extra.includes("shape") ? { shape: { ...base, scale: scale(shapes) } } : {}),
   };
 }

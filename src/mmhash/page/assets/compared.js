@@ -8,9 +8,9 @@ function showExperiments(place, section) {
     const status = el("p", { role: "status" });
     const made = table([
       { key: "name", title: "experiment", text: true },
-      ...section.columns.map((title, i) => ({ key: `f${i}`, title, digits: 4 })),
       { key: "params", title: "parameters that differ", text: true, long: true,
         show: (text) => el("code", {}, text) },
+      ...section.columns.map((title, i) => ({ key: `f${i}`, title, digits: 4 })),
       { key: "dataset", title: "dataset", text: true },
       { key: "commit", title: "commit", text: true, show: (text) => el("code", {}, text) },
     ], rows, { tall: true, label: "Experiments",
@@ -63,11 +63,10 @@ function showStudy(holder, study) {
     .map((row) => ({ ...row, series: row.head || "mAP" }));
   const drawing = differing.length ? chart({
     title: "Difference of test mAP to the baseline, 95 % interval over images",
-    text: `Baseline: ${study.baseline}. ` + differing.filter((row) => row.low > 0 || row.high < 0)
+    text: `Baseline: ${study.baseline}. Rows whose interval leaves out 0 (up to six): ` + differing.filter((row) => row.low > 0 || row.high < 0)
       .map((row) => `${row.row}${row.head ? ` (${row.head})` : ""} ${row.difference > 0 ? "+" : "−"}` +
-        number(Math.abs(row.difference), 4)).slice(0, 6).join(", ").replace(/^$/, "No row differs") +
-      ". Named are up to six rows whose interval leaves out 0.",
-    spec: (look) => ({ height: { step: 15 * Math.max(series.length, 1.3) }, data: { values: differing },
+        number(Math.abs(row.difference), 4)).slice(0, 6).join(", ").replace(/^$/, "none") + ".",
+    spec: (look) => ({ height: 16 * Math.max(series.length, 1.3) * order.length, data: { values: differing },
       encoding: { y: { field: "row", type: "nominal", sort: order, title: null,
         axis: { labelLimit: 150 } }, yOffset: { field: "series", sort: series },
       ...seriesEncoding(look, [...new Set(differing.map((row) => row.series))], null, ["shape"]) },

@@ -44,6 +44,13 @@ function number(value, digits) {
   return Number.isInteger(value) ? value.toLocaleString("en-US") : value.toFixed(4);
 }
 
+/** A number of any size in three digits: 0.353, 2.0e-4. */
+function short(value) {
+  if (value === null || value === undefined) return "–";
+  if (value !== 0 && Math.abs(value) < 1e-3) return value.toExponential(1);
+  return String(Number(value.toPrecision(3)));
+}
+
 function percent(value) {
   if (value === null || value === undefined) return "–";
   const shown = 100 * value;

@@ -1,6 +1,6 @@
 // The neighbours explorer: find a picture by class, id or a word of its caption, see who voted.
 
-const PAGE = 24; // pictures of a result shown at a time
+const PAGE = window.innerWidth < 640 ? 12 : 24; // pictures of a result shown at a time
 let searchFor = () => {};
 let showPicture = () => {};
 
@@ -143,8 +143,9 @@ function queryCard(section, query) {
     el("p", { class: "note" }, `Distance: ${section.distance}. ${number(shared)} of `,
       `${number(near.length)} share a label with the picture (green edge). The listed ones hold `,
       `${percent(listed)} of the vote (${section.voting}, K = ${section.k})`,
-      query.rest > 0.0005 ? `, the next ${section.k - near.length} ${percent(query.rest)}` : "",
-      query.beyond > 0.0005 ? `, others as near as the last of them ${percent(query.beyond)}` : "", "."),
+      query.rest > 0.0005 ? `; the next ${section.k - near.length} hold ${percent(query.rest)}` : "",
+      query.beyond > 0.0005 ? `; others as near as the last of them hold ${percent(query.beyond)}` : "",
+      "."),
     cards.element,
   ];
 }

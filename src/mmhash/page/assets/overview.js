@@ -13,8 +13,6 @@ const HEADLINE = [
   ["mAP_per_sample", "mAP per image", "average precision of the classes of an image, mean"],
   ["P@1", "P@1", "share of images whose best tag is right"],
   ["R@5", "R@5", "share of an image's labels among its best five tags"],
-  ["AUC_macro", "AUC macro", "area under the ROC curve, mean over classes"],
-  ["ECE_calibrated", "ECE", "expected calibration error after the calibration from val"],
 ];
 
 const CODE_TEXTS = {
@@ -97,7 +95,7 @@ function headChart(section) {
       "(dotted).",
     spec: (look) => ({
       data: { values: rows },
-      height: { step: 17 },
+      height: 34 * heads.length,
       encoding: { y: { field: "head", type: "nominal", title: null, sort: heads },
         yOffset: { field: "series", sort: ["test", "val"] },
         ...seriesEncoding(look, ["test", "val"], null, ["shape"]) },

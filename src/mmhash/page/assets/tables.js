@@ -64,14 +64,16 @@ function table(columns, rows, options) {
   }
 
   draw();
-  const id = nextId("caption");
-  const made = el("table", {},
-    settings.caption && el("caption", { id }, settings.caption),
+  // The remark stands above what scrolls: on a phone it would be cut off inside.
+  const id = nextId("remark");
+  const name = settings.label || settings.caption || "table";
+  const made = el("table", { "aria-label": name, "aria-describedby": settings.caption ? id : null },
     el("thead", {}, el("tr", {}, heads)), body);
-  const wrapped = el("div", { class: settings.tall ? "scroll tall" : "scroll", tabindex: 0,
-    role: "region", "aria-label": settings.label || settings.caption || "table" }, made);
+  const classes = ["scroll", settings.tall && "tall", settings.narrow && "narrow"];
   return {
-    element: wrapped,
+    element: el("div", {}, settings.caption && el("p", { class: "remark", id }, settings.caption),
+      el("div", { class: classes.filter(Boolean).join(" "), tabindex: 0, role: "region",
+        "aria-label": name }, made)),
     show(kept) {
       shown = kept;
       draw();
@@ -87,5 +89,5 @@ function factTable(rows, caption, third) {
   ];
   if (third) columns.push({ key: "about", title: third, text: true, long: true });
   const made = rows.map(([name, value, about]) => ({ name, value, about }));
-  return table(columns, made, { caption, sortable: false }).element;
+  return table(columns, made, { caption, sortable: false, narrow: true }).element;
 }

@@ -6,7 +6,7 @@ function panelChart(panel) {
     .map(([epoch, value]) => ({ epoch, value, series })));
   const said = order.map((series) => {
     const points = panel.series[series];
-    return `${series} from ${number(points[0][1])} to ${number(points[points.length - 1][1])}`;
+    return `${series} from ${short(points[0][1])} to ${short(points[points.length - 1][1])}`;
   });
   return chart({
     title: panel.panel,
@@ -15,7 +15,8 @@ function panelChart(panel) {
       mark: { type: "line", point: { size: 18 } },
       encoding: { x: axis("epoch", "epoch", { axis: { tickMinStep: 1 } }),
         y: axis("value", null, { scale: { zero: false } }),
-        ...seriesEncoding(look, order, null, ["dash"]),
+        ...(order.length > 1 ? seriesEncoding(look, order, null, ["dash"])
+          : { color: { value: look.one } }),
         tooltip: ["series", "epoch", "value"].map((field) => ({ field })) } }),
     columns: [{ key: "series", title: "of", text: true }, { key: "epoch", title: "epoch" },
       { key: "value", title: "value", show: (value) => String(value) }],
@@ -63,8 +64,9 @@ function histogramParts(histogram) {
       encoding: { x: { field: "epoch", type: "ordinal", title: "epoch", axis: { labelAngle: 0,
         labelOverlap: true } },
       y: { field: "left", bin: { binned: true, step: width }, title: "soft code value h",
-        scale: { domain: [-1, 1] } }, y2: { field: "right" },
-      color: axis("share", "share of values", { scale: { scheme: look.map, type: "sqrt" },
+        scale: { domain: [-1, 1] }, axis: { values: [-1, -0.5, 0, 0.5, 1] } },
+      y2: { field: "right" },
+      color: axis("share", "share of values", { scale: { range: look.map, type: "sqrt" },
         legend: { gradientLength: 140 } }),
       tooltip: ["epoch", "left", "right", "share"].map((field) => ({ field })) } }),
     columns, rows,
