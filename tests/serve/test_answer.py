@@ -9,11 +9,13 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from mmhash.errors import InputError
+from mmhash.page.pictures import SIDE
 from mmhash.serve.answer import CHARACTERS, SHOWN, RefusedError, answers, one_line, shown_name
+from mmhash.serve.watched import Watched
 
 
 def test_an_answer_is_the_prediction_without_paths_and_with_thumbnails(stand_in, a_picture) -> None:
-    (found,) = answers(stand_in, [("a.png", a_picture)], ["words"])
+    (found,) = answers(Watched(stand_in), [("a.png", a_picture)], ["words"])
     assert found["tags"][0] == {"name": "40 wide", "score": 0.75, "chosen": True, "threshold": 0.5}
     assert found["accuracy"]["mAP"] == 0.4
     assert not found["image_only"]
@@ -27,23 +29,23 @@ def test_an_answer_is_the_prediction_without_paths_and_with_thumbnails(stand_in,
     assert kind == "data:image/webp;base64"
     with Image.open(io.BytesIO(base64.b64decode(data))) as small:
         assert small.format == "WEBP"
-        assert max(small.size) <= 144
+        assert max(small.size) == SIDE
 
 
 def test_a_picture_without_a_caption_has_the_accuracy_of_such(stand_in, a_picture) -> None:
-    with_words, alone = answers(stand_in, [("a", a_picture)] * 2, ["words", None])
+    with_words, alone = answers(Watched(stand_in), [("a", a_picture)] * 2, ["words", None])
     assert (with_words["image_only"], alone["image_only"]) == (False, True)
     assert (with_words["accuracy"]["mAP"], alone["accuracy"]["mAP"]) == (0.4, 0.3)
 
 
 def test_the_nearest_have_thumbnails_and_a_missing_file_has_none(make_stand_in, a_picture) -> None:
     run = make_stand_in(neighbours=SHOWN + 5)
-    (found,) = answers(run, [("a", a_picture)], [None])
+    (found,) = answers(Watched(run), [("a", a_picture)], [None])
     held = [entry["thumbnail"] is not None for entry in found["neighbours"]]
     assert held == [True] * SHOWN + [False] * 5
     gone = make_stand_in(neighbours=1)
     gone.root = Path("nowhere")
-    (found,) = answers(gone, [("a", a_picture)], [None])
+    (found,) = answers(Watched(gone), [("a", a_picture)], [None])
     assert found["neighbours"][0]["thumbnail"] is None
 
 
@@ -52,7 +54,7 @@ def test_hostile_pictures_are_refused_in_one_line_with_their_name(
 ) -> None:
     for name, (content, expected) in hostile_pictures.items():
         with pytest.raises(RefusedError) as refused:
-            answers(stand_in, [(f"C:\\photos\\{name}", content)], [None])
+            answers(Watched(stand_in), [(f"C:\\photos\\{name}", content)], [None])
         line = str(refused.value)
         assert line.startswith(f"{name}: ")
         assert expected in line
@@ -67,7 +69,7 @@ def test_a_fault_of_the_run_does_not_say_where_the_run_lies(stand_in, a_picture)
 
     stand_in.stream = stream
     with pytest.raises(RefusedError, match=r"^predictions/x\.json: no thresholds here$"):
-        answers(stand_in, [("a", a_picture)], [None])
+        answers(Watched(stand_in), [("a", a_picture)], [None])
 
 
 @given(st.text())

@@ -9,6 +9,7 @@ from mmhash.encoders.pixels import UnreadableError, read_picture
 from mmhash.errors import InputError
 from mmhash.page.pictures import PREFIX, thumbnail
 from mmhash.prediction import Prediction
+from mmhash.serve.watched import Watched
 from mmhash.trained import TrainedRun
 
 SHOWN = 20  # neighbours with a thumbnail; the others are sent without
@@ -21,7 +22,7 @@ class RefusedError(Exception):
 
 
 def answers(
-    run: TrainedRun, pictures: list[tuple[str, bytes]], captions: list[str | None]
+    watched: Watched, pictures: list[tuple[str, bytes]], captions: list[str | None]
 ) -> list[dict[str, Any]]:
     """Return what :meth:`mmhash.prediction.Prediction.as_json` says of each picture, and more.
 
@@ -32,6 +33,7 @@ def answers(
     """
     found = []
     try:
+        run = watched.now()
         outcomes = run.stream([content for _, content in pictures], captions)
         for (name, content), outcome in zip(pictures, outcomes, strict=True):
             if isinstance(outcome, str):
@@ -41,7 +43,7 @@ def answers(
     except InputError as error:
         # It may name files of the run; where the run lies is nobody's business.
         line = str(error)
-        for root in (str(run.root.resolve()), str(run.root)):
+        for root in (str(watched.root.resolve()), str(watched.root)):
             line = line.replace(f"{root}/", "")
         raise RefusedError(one_line(line)) from None
     return found

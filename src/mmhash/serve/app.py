@@ -17,6 +17,7 @@ from werkzeug.exceptions import HTTPException, MethodNotAllowed, NotFound, Reque
 from mmhash.errors import InputError
 from mmhash.serve.answer import RefusedError, answers
 from mmhash.serve.guard import from_own_page, known_host
+from mmhash.serve.watched import Watched
 from mmhash.trained import TrainedRun
 
 logger = logging.getLogger(__name__)
@@ -44,7 +45,7 @@ def make_app(run: TrainedRun, page: str, port: int) -> Flask:
     app.config["MAX_FORM_MEMORY_SIZE"] = CAPTION_BYTES
     app.config["MAX_FORM_PARTS"] = 4 * PICTURES
     content, policy = page.encode(), f"{policy_of(page)}; frame-ancestors 'none'"
-    turns = _Turns()
+    turns, watched = _Turns(), Watched(run)
 
     @app.before_request
     def refuse_strangers() -> Response | None:
@@ -66,7 +67,7 @@ def make_app(run: TrainedRun, page: str, port: int) -> Flask:
     def predict() -> Response:
         pictures, captions = _uploaded()
         with turns.taken():
-            found = answers(run, pictures, captions)
+            found = answers(watched, pictures, captions)
         return jsonify(predictions=found)
 
     @app.after_request
