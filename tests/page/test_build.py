@@ -6,8 +6,9 @@ from typing import Any
 import pytest
 
 from mmhash.errors import InputError
-from mmhash.page import build, pictures
+from mmhash.page import build
 from mmhash.page.build import page_values
+from mmhash.page.document import embedded
 from mmhash.page.write import write_page
 
 
@@ -21,7 +22,7 @@ def test_every_section_is_there_and_every_image_described_once(outputs: Any) -> 
     assert len(values["images"]["1"]["c"]) == 2  # a query has its captions, an item its first
     assert len(values["images"]["501"]["c"]) == 1
     assert values["dataset"]["line"] == "MS-COCO 2014"
-    assert values["pictures"]["note"] == ""
+    assert values["note"] == ""
 
 
 @pytest.mark.parametrize(
@@ -64,7 +65,7 @@ def test_missing_pictures_are_said_once_and_the_rest_stays(
     shutil.rmtree(made.root / "raw")
     values, thumbs = page_values(made.run())
     assert thumbs == {}
-    assert values["pictures"]["note"].startswith("Pictures are missing: ")
+    assert values["note"].startswith("Pictures are missing: ")
     assert values["images"]["2"]["c"][0] == "a picture of 2"
 
 
@@ -74,19 +75,18 @@ def test_features_without_pictures_and_captions_are_shown_by_id(
     made = make_outputs(pictures=False, captions=False, bits=0, heads=("knn",), epochs=0)
     values, thumbs = page_values(made.run())
     assert thumbs == {}
-    assert "without pictures" in values["pictures"]["note"]
+    assert "without pictures" in values["note"]
     assert values["images"]["1"]["c"] == []
     assert values["dataset"]["line"] == "features (brought by the user)"
 
 
 def test_the_budget_says_what_was_left_out(outputs: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    whole, _ = pictures.thumbnails([1], {1: outputs.root / "raw/images/val2014/1.jpg"})
-    budget = 20 * len(whole[1])
-    original = pictures.thumbnails
-    monkeypatch.setattr(build.pictures, "thumbnails", lambda o, f: original(o, f, budget))
+    values, thumbs = page_values(outputs.run())
+    needed = len(embedded(values)) + sum(len(text) for text in thumbs.values()) // 2
+    monkeypatch.setattr(build, "MOST_BYTES", build.RESERVED_BYTES + needed)
     values, thumbs = page_values(outputs.run())
     assert 0 < len(thumbs) < len(values["images"])
-    assert "worst mistakes first" in values["pictures"]["note"]
+    assert "worst mistakes first" in values["note"]
 
 
 def test_the_same_run_gives_the_same_bytes(

@@ -60,3 +60,4 @@ def test_long_captions_are_cut() -> None:
     row = {"captions": ["x" * 100_000, "short", "third"]}
     assert captions_of(row, 2, 50) == ["x" * 49 + "…", "short"]
     assert captions_of({"captions": None}, 2, 50) == []
+    assert captions_of({"captions": [" ", None, "x"]}, 3, 50) == ["x"]

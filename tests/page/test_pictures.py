@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from mmhash.page.pictures import SIDE, thumbnail, thumbnails
+from mmhash.page.pictures import KEY, SIDE, thumbnail, thumbnails
 
 
 def files(folder: Path, count: int) -> dict[int, Path]:
@@ -28,10 +28,10 @@ def test_a_thumbnail_is_small_webp_of_the_same_shape() -> None:
 
 def test_pictures_are_taken_in_order_until_the_budget_is_full(tmp_path: Path) -> None:
     made = files(tmp_path, 6)
-    whole, left_out = thumbnails([5, 1, 5, 0, 2, 99], made)
+    whole, left_out = thumbnails([5, 1, 5, 0, 2, 99], made, 10**6)
     assert list(whole) == [5, 1, 0, 2]
     assert left_out == 0
-    budget = sum(len(whole[image]) for image in (5, 1))
+    budget = sum(len(whole[image]) + KEY for image in (5, 1))
     some, left_out = thumbnails([5, 1, 5, 0, 2], made, budget)
     assert some == {image: whole[image] for image in (5, 1)}
     assert left_out == 2
@@ -41,6 +41,6 @@ def test_unreadable_pictures_have_none(tmp_path: Path) -> None:
     made = files(tmp_path, 2)
     made[0].write_text("not a picture")
     made[7] = tmp_path / "gone.png"
-    found, left_out = thumbnails([0, 1, 7], made)
+    found, left_out = thumbnails([0, 1, 7], made, 10**6)
     assert list(found) == [1]
     assert left_out == 0

@@ -27,7 +27,9 @@ def add_parser(commands: Any) -> None:
 
 def report(out: Path) -> None:
     """Write the page of the run in the working directory and print its path and size."""
-    from mmhash.page.write import MOST_BYTES, write_page  # torch and scikit-learn take seconds
+    # torch and scikit-learn take seconds
+    from mmhash.page.build import MOST_BYTES
+    from mmhash.page.write import write_page
 
     start = time.monotonic()
     size = write_page(Path(), out)

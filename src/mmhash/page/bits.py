@@ -24,7 +24,7 @@ def bits(run: Run) -> Section:
     """
     if not run.bits:
         return {
-            "absent": f"This method (model.name={run.params.model.name}) has no binary codes.",
+            "absent": f"This method (model.name={run.method}) has no binary codes.",
             "mend": "Methods with a hash layer have them: model.name=full with hash.enabled=true.",
         }
     soft = run.soft.astype(np.float32)

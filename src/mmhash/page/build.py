@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Callable, Iterable
+from pathlib import Path
 from typing import Any
 
 from ruamel.yaml import YAML
@@ -11,10 +12,13 @@ from mmhash.data.raw import ensure_raw
 from mmhash.errors import InputError
 from mmhash.heads import HEADS
 from mmhash.page import bits, classes, compared, explorer, overview, pictures, training
+from mmhash.page.document import embedded
 from mmhash.page.source import Run, Section
 
 logger = logging.getLogger(__name__)
 
+MOST_BYTES = 20_000_000  # of the page; thumbnails are left out above
+RESERVED_BYTES = 1_500_000  # scripts, styles, and the frame of the thumbnails' JSON
 CHARACTERS = 300  # of a caption
 CAPTIONS = 6  # of a picture that was asked with; a neighbour shows its first, which was indexed
 
@@ -32,9 +36,8 @@ def page_values(run: Run) -> tuple[Section, dict[str, str]]:
         try:
             sections[name] = make()
         except InputError as error:
-            line = " ".join(str(error).split())
-            logger.warning("section %s: %s", name, line)
-            sections[name] = {"missing": line}
+            _warned(f"section {name}", error)
+            sections[name] = {"missing": " ".join(str(error).split())}
         return sections[name]
 
     add("overview", lambda: overview.overview(run))
@@ -56,16 +59,24 @@ def page_values(run: Run) -> tuple[Section, dict[str, str]]:
     # Thumbnails go to the first of these while there is room.
     order = [*worst, *by_bit, *crossed, *explorer.query_ids(asked)]
     queries = {query["id"] for query in asked.get("queries", [])} | {*worst, *by_bit, *crossed}
-    images, thumbs, pictures_of = _images(run, order, queries)
-    return {
+    images, files, note = _described(run, order, queries)
+    values = {
         "dataset": {"name": run.dataset, "line": run.dataset_line},
         "facts": _facts(run),
         "categories": _names(run),
         "heads": HEADS,
         "sections": sections,
         "images": images,
-        "pictures": pictures_of,
-    }, thumbs
+    }
+    room = MOST_BYTES - RESERVED_BYTES - len(embedded(values).encode())
+    thumbs, left_out = pictures.thumbnails(order, files, room)
+    if left_out:
+        note = (
+            f"{len(thumbs):,} of {len(thumbs) + left_out:,} pictures are on the page, which stays "
+            f"under {MOST_BYTES // 1_000_000} MB; they went to the worst mistakes first, then to "
+            "the bits, then query by query to the pictures asked with and their neighbours."
+        )
+    return {**values, "note": note}, {str(image): text for image, text in thumbs.items()}
 
 
 def _facts(run: Run) -> list[list[str]]:
@@ -76,7 +87,7 @@ def _facts(run: Run) -> list[list[str]]:
         bits_text = "unknown"
     return [
         ["dataset", run.dataset],
-        ["method", params.model.name],
+        ["method", run.method],
         ["codes", bits_text],
         ["neighbours that vote", f"{params.knn.k}, {params.knn.distance}, {params.knn.voting}"],
         ["tags named by", HEADS[params.knn.head]],
@@ -90,24 +101,25 @@ def _names(run: Run) -> list[str]:
         return []
 
 
-def _images(
+def _described(
     run: Run, order: Iterable[int], queries: set[int]
-) -> tuple[dict[str, Any], dict[str, str], Section]:
-    """Return captions and labels by image id, the thumbnails, and what is said about them."""
+) -> tuple[dict[str, Any], dict[int, Path], str]:
+    """Return captions and labels by image id, the picture files, and what is missing of these.
+
+    Images of ``queries`` have several captions, the others their first.
+    """
     ids = set(order)
     if not ids:
-        return {}, {}, {"note": ""}
+        return {}, {}, ""
     try:
         rows = run.described(ids)
         column = {entry["id"]: place for place, entry in enumerate(run.categories)}
     except InputError as error:
-        line = " ".join(str(error).split())
-        logger.warning("captions and labels: %s", line)
-        return {}, {}, {"note": f"Captions, labels and pictures are missing: {line}"}
+        return {}, {}, _warned("Captions, labels and pictures are missing", error)
     images = {
         str(image): {
             "c": explorer.captions_of(row, CAPTIONS if image in queries else 1, CHARACTERS),
-            "l": [column[number] for number in row["category_ids"]],
+            "l": [column[number] for number in row["category_ids"] if number in column],
         }
         for image, row in sorted(rows.items())
     }
@@ -117,19 +129,16 @@ def _images(
         if row["file_name"]
     }
     if not files:
-        return images, {}, {"note": "This dataset came without pictures: images are shown by id."}
+        return images, {}, "This dataset came without pictures: images are shown by id."
     try:
         ensure_raw(run.dataset, run.pictures)
     except InputError as error:
-        line = " ".join(str(error).split())
-        logger.warning("pictures: %s", line)
-        return images, {}, {"note": f"Pictures are missing: {line}"}
-    thumbs, left_out = pictures.thumbnails(order, files)
-    note = ""
-    if left_out:
-        note = (
-            f"{len(thumbs):,} of {len(thumbs) + left_out:,} pictures are on the page, which stays "
-            "under 20 MB; they went to the worst mistakes first, then to the bits, then query "
-            "by query to the pictures asked with and their neighbours."
-        )
-    return images, {str(image): text for image, text in thumbs.items()}, {"note": note}
+        return images, {}, _warned("Pictures are missing", error)
+    return images, files, ""
+
+
+def _warned(what: str, error: InputError) -> str:
+    """Return what is wrong as one line, which is logged too."""
+    line = f"{what}: {' '.join(str(error).split())}"
+    logger.warning("%s", line)
+    return line

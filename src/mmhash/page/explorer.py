@@ -73,7 +73,7 @@ def explorer(run: Run, rows: Sequence[int]) -> Section:
         "k": width,
         "listed": min(NEIGHBOURS, width),
         "distance": _distance_name(run),
-        "bits": run.bits if run.bits and knn.distance in ("hamming", "hybrid") else 0,
+        "bits": run.bits if knn.distance == "hamming" else 0,  # of a Hamming distance
         "voting": knn.voting,
         "head": knn.head,
         "top": knn.top_n_tags,
@@ -101,6 +101,9 @@ def _distance_name(run: Run) -> str:
 
 
 def captions_of(row: dict[str, Any], count: int, characters: int) -> list[str]:
-    """Return the first ``count`` captions of an image, each cut at ``characters``."""
-    found = [str(text) for text in (row["captions"] or [])[:count]]
+    """Return the first ``count`` captions of an image, each cut at ``characters``.
+
+    Empty ones are left out: sets of features have them where there is no text.
+    """
+    found = [str(text) for text in (row["captions"] or [])[:count] if text and text.strip()]
     return [t if len(t) <= characters else f"{t[: characters - 1].rstrip()}…" for t in found]

@@ -12,8 +12,7 @@ from mmhash.progress import track
 
 SIDE = 160  # pixels of the longer side
 QUALITY = 50  # of WebP: 2 to 5 kB a picture, no artefact that distracts at this size
-BUDGET = 15_000_000  # characters of all thumbnails together
-PREFIX = "data:image/webp;base64,"
+KEY = 16  # characters beside a thumbnail: its id, quotation marks and the like
 
 
 def thumbnail(picture: Image.Image) -> str:
@@ -26,7 +25,7 @@ def thumbnail(picture: Image.Image) -> str:
 
 
 def thumbnails(
-    order: Iterable[int], files: Mapping[int, Path], budget: int = BUDGET
+    order: Iterable[int], files: Mapping[int, Path], budget: int
 ) -> tuple[dict[int, str], int]:
     """Return thumbnails by image id, and how many images got none for want of room.
 
@@ -42,7 +41,7 @@ def thumbnails(
             text = thumbnail(read_picture(files[image]))
         except UnreadableError:
             continue
-        used += len(text)
+        used += len(text) + KEY
         if used > budget:
             return found, len(wanted) - place
         found[image] = text

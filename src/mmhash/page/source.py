@@ -41,6 +41,13 @@ class Run:
         manifest = self.root / "data/manifest.json"
         return read_json(manifest)["dataset"] if manifest.is_file() else self.params.run.dataset
 
+    @cached_property
+    def method(self) -> str:
+        """The model's name, from the model where there is one, for the same reason."""
+        config = self.root / "model/config.json"
+        found = read_json(config) if config.is_file() else {}
+        return str(found.get("model", {}).get("name", self.params.model.name))
+
     @property
     def dataset_line(self) -> str:
         """The dataset in words that leave no doubt about what the figures are of."""

@@ -14,7 +14,7 @@ def training(run: Run) -> Section:
     history = tables.read_csv(run.root / "model/history.csv")
     if not history.get("epoch"):
         return {
-            "absent": f"model.name={run.params.model.name} is not trained by epochs.",
+            "absent": f"model.name={run.method} is not trained by epochs.",
             "mend": "Methods that are trained have curves: model.name=full, for instance.",
         }
     summary = run.root / "metrics/train.json"

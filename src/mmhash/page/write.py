@@ -8,8 +8,6 @@ from mmhash.page.build import page_values
 from mmhash.page.document import page_html
 from mmhash.page.source import open_run
 
-MOST_BYTES = 20_000_000
-
 
 def write_page(root: Path, out: Path) -> int:
     """Write the page of the run in the checkout ``root`` to ``out``; return its size in bytes.
@@ -19,7 +17,7 @@ def write_page(root: Path, out: Path) -> int:
     """
     run = open_run(root)
     values, thumbnails = page_values(run)
-    title = f"mmhash: {run.params.model.name} on {run.dataset}"
+    title = f"mmhash: {run.method} on {run.dataset}"
     page = page_html(values, thumbnails, title)
     if out.is_dir():
         raise InputError(f"{out}: is a folder; name a file, such as {out / 'index.html'}")

@@ -76,7 +76,13 @@ function fill(id, make) {
     place.append(el("div", { class: "absent" },
       el("p", {}, section.absent), el("p", {}, section.mend)));
   }
-  make(place, section);
+  try {
+    make(place, section);
+  } catch (error) { // one section that fails must not take the others with it
+    console.error(error);
+    place.append(el("div", { class: "missing" }, el("p", {}, "This section could not be shown: ",
+      error.message)));
+  }
 }
 
 function select(label, options, chosen, change) {

@@ -112,7 +112,7 @@ function showExplorer(place, section) {
       "Find test pictures by class, image id or a word of the caption", input),
     el("datalist", { id: "class-names" }, names.map((name) => el("option", { value: name })))),
     status, results, more, detail,
-    values.pictures.note ? el("p", { class: "note" }, values.pictures.note) : "",
+    values.note ? el("p", { class: "note" }, values.note) : "",
   );
   search("");
 }

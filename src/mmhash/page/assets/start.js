@@ -16,6 +16,7 @@ themeButton.addEventListener("click", () => setTheme(!isDark()));
 
 refill(document.getElementById("dataset"), "Dataset: ", own(values.dataset.line));
 
+document.body.classList.toggle("no-pictures", !Object.keys(thumbs).length);
 fill("overview", showOverview);
 fill("explorer", showExplorer);
 fill("classes", showClasses);

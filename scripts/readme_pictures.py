@@ -1,0 +1,99 @@
+"""Pictures of the report for the README: docs/images/report-*.png, each under 200 kB.
+
+Run ``mmhash report`` first, then ``python scripts/readme_pictures.py``. Needs Chromium and the
+packages of requirements-test.txt.
+"""
+
+import io
+import shutil
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+from PIL import Image
+from playwright.sync_api import Page, sync_playwright
+
+PAGE = Path("reports/index.html")
+OUT = Path("docs/images")
+MOST_BYTES = 200_000
+COLOURS = 128  # of the palette; screenshots of text and charts have few
+DESKTOP, PHONE = (1080, 760), (390, 780)
+
+
+def overview(page: Page) -> None:
+    """The top of the page."""
+
+
+def classes(page: Page) -> None:
+    """The table of classes, weakest first, above the curves."""
+    page.locator("#classes thead th button").filter(has_text="F1").click()
+    page.evaluate("document.querySelector('#classes').scrollIntoView()")
+
+
+def neighbours(page: Page) -> None:
+    """A picture with a train, and who voted for it."""
+    page.fill("#picture-search", "train")
+    page.evaluate("document.querySelector('#query').scrollIntoView()")
+
+
+def mistakes(page: Page) -> None:
+    """The worst mistakes of a class."""
+    page.evaluate("document.querySelector('#mistakes').scrollIntoView()")
+
+
+def bits(page: Page) -> None:
+    """What a bit answers to."""
+    page.evaluate("document.querySelector('#bits').scrollIntoView()")
+
+
+# Name → what to show, the window, and light or dark.
+SHOTS: dict[str, tuple[Callable[[Page], None], tuple[int, int], str]] = {
+    "report-overview": (overview, DESKTOP, "light"),
+    "report-classes": (classes, DESKTOP, "light"),
+    "report-neighbours": (neighbours, DESKTOP, "light"),
+    "report-mistakes": (mistakes, DESKTOP, "light"),
+    "report-bits": (bits, DESKTOP, "dark"),
+    "report-phone": (neighbours, PHONE, "light"),
+}
+
+
+def main() -> None:
+    """Write the pictures; exit with one line where the page or the browser is missing."""
+    browser = shutil.which("chromium") or shutil.which("chromium-browser")
+    if browser is None:
+        sys.exit("Chromium is not installed")
+    if not PAGE.is_file():
+        sys.exit(f"{PAGE}: no such file; run mmhash report first")
+    OUT.mkdir(parents=True, exist_ok=True)
+    with sync_playwright() as playwright:
+        started = playwright.chromium.launch(executable_path=browser, args=["--no-sandbox"])
+        for name, (show, (width, height), scheme) in SHOTS.items():
+            context = started.new_context(
+                viewport={"width": width, "height": height},
+                color_scheme="dark" if scheme == "dark" else "light",
+                reduced_motion="reduce",
+                offline=True,
+            )
+            page = context.new_page()
+            page.goto(PAGE.resolve().as_uri())
+            page.wait_for_selector("body[data-state=ready]")
+            show(page)
+            page.wait_for_timeout(1500)  # charts and pictures in view
+            size = save(page.screenshot(), OUT / f"{name}.png")
+            print(f"{OUT / name}.png: {size / 1e3:.0f} kB")
+            context.close()
+        started.close()
+
+
+def save(screenshot: bytes, path: Path) -> int:
+    """Write a screenshot with a palette and return its size in bytes."""
+    with Image.open(io.BytesIO(screenshot)) as picture:
+        picture.convert("RGB").quantize(COLOURS).save(path, optimize=True)
+    size = path.stat().st_size
+    if size > MOST_BYTES:
+        sys.exit(f"{path}: {size:,} bytes, over {MOST_BYTES:,}; take fewer colours")
+    return size
+
+
+if __name__ == "__main__":
+    main()
