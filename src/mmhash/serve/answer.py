@@ -7,7 +7,7 @@ from typing import Any
 
 from mmhash.encoders.pixels import UnreadableError, read_picture
 from mmhash.errors import InputError
-from mmhash.page.pictures import PREFIX, thumbnail
+from mmhash.page.pictures import thumbnail
 from mmhash.prediction import Prediction
 from mmhash.serve.watched import Watched
 from mmhash.trained import TrainedRun
@@ -66,7 +66,7 @@ def _answer(run: TrainedRun, prediction: Prediction) -> dict[str, Any]:
 def _thumbnail(path: Path) -> str | None:
     """Return a picture of the database as a data URL, encoded anew; None: it cannot be read."""
     try:
-        return PREFIX + thumbnail(read_picture(path))
+        return f"data:image/webp;base64,{thumbnail(read_picture(path))}"
     except UnreadableError:
         return None
 

@@ -52,7 +52,7 @@ function renderPrediction(prediction, place) {
   const heading = el("h3", { tabindex: "-1" }, "Tags");
   refill(place, heading, accuracyLine(prediction),
     scoreRows(prediction.tags, cards.highlight),
-    el("p", { class: "note" }, "✓ reaches the threshold chosen on val, the mark on its bar. " +
+    el("p", { class: "note" }, "✓ reaches the mark, the threshold chosen on val. " +
       "Press a tag to see which neighbours have it."),
     el("h3", {}, "Neighbours that voted"), cards.element,
     beyond.length ? el("p", { class: "note" },
