@@ -21,7 +21,7 @@ PAGE = Path("reports/index.html")
 OUT = Path("docs/images")
 MOST_BYTES = 200_000
 COLOURS = 128  # of the palette; screenshots of text and charts have few
-DESKTOP, PHONE = (1080, 760), (390, 780)
+DESKTOP, TALL, PHONE = (1080, 760), (1080, 960), (390, 780)
 ASKED = Path("data/sample/raw/images/val2014/COCO_val2014_000000013483.jpg")  # of the test split
 CAPTION = "two traffic signals standing above a car"
 
@@ -73,7 +73,7 @@ def image_only(page: Page) -> None:
 SHOTS: dict[str, tuple[Callable[[Page], None], tuple[int, int], str]] = {
     "report-overview": (overview, DESKTOP, "light"),
     "report-classes": (classes, DESKTOP, "light"),
-    "report-neighbours": (neighbours, DESKTOP, "light"),
+    "report-neighbours": (neighbours, TALL, "light"),
     "report-mistakes": (mistakes, DESKTOP, "light"),
     "report-bits": (bits, DESKTOP, "dark"),
     "report-phone": (neighbours, PHONE, "light"),

@@ -69,7 +69,7 @@ def page_values(run: Run) -> tuple[Section, dict[str, str]]:
         "images": images,
     }
     room = MOST_BYTES - RESERVED_BYTES - len(embedded(values).encode())
-    thumbs, left_out = pictures.thumbnails(order, files, room)
+    thumbs, left_out = pictures.thumbnails(order, files, room) if files else ({}, 0)
     if left_out:
         note = (
             f"{len(thumbs):,} of {len(thumbs) + left_out:,} pictures are on the page, which stays "

@@ -159,7 +159,8 @@ function showCost(place, section) {
       { key: "seconds", title: "seconds", digits: 1 },
       { key: "peak_ram_mb", title: "peak RAM, MB", digits: 0 },
       { key: "peak_vram_mb", title: "peak VRAM, MB", digits: 0 }],
-    stages.map(([stage, figures]) => ({ stage, ...figures })), { label: "Cost of every stage" }).element);
+    stages.map(([stage, figures]) => ({ stage, ...figures })), { label: "Cost of every stage",
+      narrow: true }).element);
   }
   const query = section.stages.evaluate || {};
   const texts = { query_ms_mean: "ms a single query, mean", query_ms_p50: "median",

@@ -41,7 +41,10 @@ function number(value, digits) {
   if (value === null || value === undefined) return "–";
   if (typeof value !== "number") return String(value);
   if (digits !== undefined) return value.toFixed(digits);
-  return Number.isInteger(value) ? value.toLocaleString("en-US") : value.toFixed(4);
+  if (Number.isInteger(value)) return value.toLocaleString("en-US");
+  const size = Math.abs(value);
+  if (size >= 1000) return Math.round(value).toLocaleString("en-US");
+  return value.toFixed(size >= 100 ? 1 : size >= 10 ? 2 : 4);
 }
 
 /** A number of any size in three digits: 0.353, 2.0e-4. */
