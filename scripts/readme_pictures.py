@@ -1,13 +1,17 @@
-"""Pictures of the report for the README: docs/images/report-*.png, each under 200 kB.
+"""Pictures of the pages for the README: docs/images/report-*.png, serve-*.png, under 200 kB each.
 
-Run ``mmhash report`` first, then ``python scripts/readme_pictures.py``. Needs Chromium and the
-packages of requirements-test.txt.
+Run ``mmhash report`` on the sample first, then ``python scripts/readme_pictures.py``. Those of
+``mmhash serve`` show a test picture with its own caption. Needs Chromium and the packages of
+requirements-test.txt.
 """
 
 import io
 import shutil
+import signal
+import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from PIL import Image
@@ -18,6 +22,8 @@ OUT = Path("docs/images")
 MOST_BYTES = 200_000
 COLOURS = 128  # of the palette; screenshots of text and charts have few
 DESKTOP, TALL, PHONE = (1080, 760), (1080, 960), (390, 780)
+ASKED = Path("data/sample/raw/images/val2014/COCO_val2014_000000013483.jpg")  # of the test split
+CAPTION = "two traffic signals standing above a car"
 
 
 def overview(page: Page) -> None:
@@ -46,6 +52,23 @@ def bits(page: Page) -> None:
     page.evaluate("document.querySelector('#bits').scrollIntoView()")
 
 
+def form(page: Page) -> None:
+    """The answer to a picture with its caption."""
+    page.set_input_files("#predict-form input[name=picture]", ASKED)
+    page.fill("#predict-form input[name=caption]", CAPTION)
+    page.click("#predict-form button[type=submit]")
+    page.wait_for_selector("#prediction .card")
+    page.evaluate("document.querySelector('#predict').scrollIntoView()")
+
+
+def image_only(page: Page) -> None:
+    """The answer to a picture alone."""
+    page.set_input_files("#predict-form input[name=picture]", ASKED)
+    page.click("#predict-form button[type=submit]")
+    page.wait_for_selector("#prediction .card")
+    page.evaluate("document.querySelector('#predict').scrollIntoView()")
+
+
 # Name → what to show, the window, and light or dark.
 SHOTS: dict[str, tuple[Callable[[Page], None], tuple[int, int], str]] = {
     "report-overview": (overview, DESKTOP, "light"),
@@ -54,6 +77,8 @@ SHOTS: dict[str, tuple[Callable[[Page], None], tuple[int, int], str]] = {
     "report-mistakes": (mistakes, DESKTOP, "light"),
     "report-bits": (bits, DESKTOP, "dark"),
     "report-phone": (neighbours, PHONE, "light"),
+    "serve-form": (form, (1080, 1130), "light"),
+    "serve-image-only": (image_only, (390, 1090), "dark"),
 }
 
 
@@ -65,17 +90,18 @@ def main() -> None:
     if not PAGE.is_file():
         sys.exit(f"{PAGE}: no such file; run mmhash report first")
     OUT.mkdir(parents=True, exist_ok=True)
-    with sync_playwright() as playwright:
+    with served() as address, sync_playwright() as playwright:
         started = playwright.chromium.launch(executable_path=browser, args=["--no-sandbox"])
         for name, (show, (width, height), scheme) in SHOTS.items():
+            from_disk = not name.startswith("serve-")
             context = started.new_context(
                 viewport={"width": width, "height": height},
                 color_scheme="dark" if scheme == "dark" else "light",
                 reduced_motion="reduce",
-                offline=True,
+                offline=from_disk,
             )
             page = context.new_page()
-            page.goto(PAGE.resolve().as_uri())
+            page.goto(PAGE.resolve().as_uri() if from_disk else address)
             page.wait_for_selector("body[data-state=ready]")
             show(page)
             page.wait_for_timeout(1500)  # charts and pictures in view
@@ -83,6 +109,23 @@ def main() -> None:
             print(f"{OUT / name}.png: {size / 1e3:.0f} kB")
             context.close()
         started.close()
+
+
+@contextmanager
+def served() -> Iterator[str]:
+    """Run ``mmhash serve`` and yield its address."""
+    code = "from mmhash.cli.main import main; main(['serve', '--port', '0'])"
+    command = [sys.executable, "-c", code]
+    server = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)  # noqa: S603
+    assert server.stdout is not None
+    try:
+        line = server.stdout.readline()
+        if not line:
+            sys.exit("mmhash serve did not start")
+        yield line.split()[0]
+    finally:
+        server.send_signal(signal.SIGINT)
+        server.wait()
 
 
 def save(screenshot: bytes, path: Path) -> int:

@@ -32,6 +32,7 @@ FLOORS = [
     ["comparison"],
     ["plots"],
     ["page"],
+    ["serve"],
     ["cli"],
 ]
 HEIGHT = {name: floor for floor, names in enumerate(FLOORS) for name in names}
@@ -93,3 +94,12 @@ def test_every_module_and_public_function_says_what_it_is(file: Path) -> None:
             if any(isinstance(d, ast.Name) and d.id == "overload" for d in node.decorator_list):
                 continue  # a typing overload; the function itself follows
             assert ast.get_docstring(node), f"{node.name} has no docstring"
+
+
+@pytest.mark.parametrize("file", MODULES, ids=dotted)
+def test_the_web_server_is_imported_by_serve_alone(file: Path) -> None:
+    tree = ast.parse(file.read_text(encoding="utf-8"))
+    names = {a.name for n in ast.walk(tree) if isinstance(n, ast.Import) for a in n.names}
+    names |= {n.module or "" for n in ast.walk(tree) if isinstance(n, ast.ImportFrom)}
+    web = {name for name in names if name.split(".")[0] in ("flask", "werkzeug", "waitress")}
+    assert not web or dotted(file).startswith("mmhash.serve.")

@@ -36,10 +36,10 @@ def test_thresholds_are_those_of_the_head_and_of_the_votes_for_added_categories(
 def test_json_has_every_field_and_stays_what_it_is(picture: Path | None) -> None:
     caption = "<script>\x1b[31m\u202e😀"
     voter = Voter(7, 3.0, 0.25, caption, ["cat", "שלום"], picture)
-    made = Prediction([Tag("cat", 0.123456789, True)], [voter], image_only=True)
+    made = Prediction([Tag("cat", 0.123456789, True, 0.1)], [voter], image_only=True)
     values = json.loads(json.dumps(made.as_json()))
     assert values == {
-        "tags": [{"name": "cat", "score": 0.123457, "chosen": True}],
+        "tags": [{"name": "cat", "score": 0.123457, "chosen": True, "threshold": 0.1}],
         "neighbours": [
             {
                 "image_id": 7,

@@ -10,11 +10,12 @@ import numpy as np
 
 @dataclass(frozen=True)
 class Tag:
-    """A category with its score in [0, 1]; ``chosen``: it reaches the threshold chosen on val."""
+    """A category with its score in [0, 1]; ``chosen``: it reaches ``threshold``, chosen on val."""
 
     name: str
     score: float
     chosen: bool
+    threshold: float
 
 
 @dataclass(frozen=True)
@@ -49,12 +50,18 @@ class Prediction:
     def as_json(self) -> dict[str, Any]:
         """Return plain values that JSON can write.
 
-        ``{"tags": [{"name", "score", "chosen"}], "neighbours": [{"image_id", "distance", "share",
-        "caption", "categories", "picture"}], "image_only"}``; ``picture`` is a path or null.
+        ``{"tags": [{"name", "score", "chosen", "threshold"}], "neighbours": [{"image_id",
+        "distance", "share", "caption", "categories", "picture"}], "image_only"}``; ``picture`` is a
+        path or null.
         """
         return {
             "tags": [
-                {"name": tag.name, "score": round(tag.score, 6), "chosen": tag.chosen}
+                {
+                    "name": tag.name,
+                    "score": round(tag.score, 6),
+                    "chosen": tag.chosen,
+                    "threshold": round(tag.threshold, 6),
+                }
                 for tag in self.tags
             ],
             "neighbours": [
@@ -80,7 +87,10 @@ def best_tags(
     ``thresholds`` (C,): a class is chosen where its score is at least that.
     """
     best = np.argsort(-scores, kind="stable")[:top_n]
-    return [Tag(names[c], float(scores[c]), bool(scores[c] >= thresholds[c])) for c in best]
+    return [
+        Tag(names[c], float(scores[c]), bool(scores[c] >= thresholds[c]), float(thresholds[c]))
+        for c in best
+    ]
 
 
 def thresholds_of(

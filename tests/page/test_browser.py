@@ -329,8 +329,8 @@ def test_the_form_is_hidden_on_disk_and_predictions_use_the_same_cards(
 ) -> None:
     prediction = {
         "tags": [
-            {"name": "dog", "score": 0.9, "chosen": True},
-            {"name": HOSTILE, "score": 0.2, "chosen": False},
+            {"name": "dog", "score": 0.9, "chosen": True, "threshold": 0.5},
+            {"name": HOSTILE, "score": 0.2, "chosen": False, "threshold": 0.5},
         ],
         "neighbours": [
             {
@@ -343,6 +343,7 @@ def test_the_form_is_hidden_on_disk_and_predictions_use_the_same_cards(
             }
         ],
         "image_only": True,
+        "accuracy": {"mAP": 0.25, "mAP_low": 0.2, "mAP_high": 0.3},
     }
     with opened(page_file) as page:
         assert page.locator("#predict").is_hidden()
@@ -355,8 +356,10 @@ def test_the_form_is_hidden_on_disk_and_predictions_use_the_same_cards(
             "p => mmhashPage.renderPrediction(p, document.getElementById('prediction'))", prediction
         )
         place = page.locator("#prediction")
-        assert place.locator("button.tag").first.inner_text() == "dog 0.90 ✓"
+        rows = place.locator("button.score-row")
+        assert rows.first.inner_text().split() == ["dog", "✓", "0.90", "≥", "0.50"]
+        assert rows.last.locator(".score-name").inner_text() == HOSTILE
         assert place.locator(".card.shares .caption").inner_text() == HOSTILE
         assert "3 of 16 bits" in place.inner_text()
-        assert "picture alone" in place.inner_text()
+        assert "Image only: accuracy mAP 0.250" in place.inner_text()
         assert place.locator("img").count() == 0

@@ -5,7 +5,7 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
-from mmhash.cli import predict, report
+from mmhash.cli import predict, report, serve
 from mmhash.errors import InputError, exit_code
 
 
@@ -72,6 +72,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     predict.add_parser(commands)
     report.add_parser(commands)
+    serve.add_parser(commands)
     return parser
 
 
@@ -127,6 +128,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
             report.report(chosen.out)
         elif chosen.command == "predict":
             failed = not predict.predict(chosen)
+        elif chosen.command == "serve":
+            serve.serve(chosen.run, chosen.port)
         elif chosen.checkpoint is not None:
             from mmhash.cli.checkpoint import check_checkpoint
 

@@ -42,9 +42,9 @@ def add_parser(commands: Any) -> None:
         "on val. Of more than three pictures each has a line; --json has all of each.",
         epilog="--captions: a table with the header file,caption (.tsv: parted by tabs), or .json "
         'with one object, {"cat.jpg": "a cat on a sofa"}; UTF-8.\n'
-        "--json: a line a picture: file, caption, tags (name, score, chosen), neighbours "
-        "(image_id, distance, share, caption, categories, picture), image_only; or file and "
-        "error.\n"
+        "--json: a line a picture: file, caption, tags (name, score, chosen, threshold), "
+        "neighbours (image_id, distance, share, caption, categories, picture), image_only; or file "
+        "and error.\n"
         "Exit code 1 where a picture cannot be read; the others are tagged.\n"
         'example: mmhash predict cat.jpg --caption "a cat on a sofa"\n'
         "example: mmhash predict photos/ --captions photos/captions.csv --json > tags.jsonl",
