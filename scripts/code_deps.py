@@ -14,6 +14,8 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 # The schema only validates; leaving it out keeps a new key from re-running the world.
 NOT_A_DEPENDENCY = {"src/mmhash/params.py", "src/mmhash/method_params.py"}
+# Imported with every module, and what it imports itself is for users (mmhash.load), no stage's.
+NOT_FOLLOWED = {ROOT / "src" / "mmhash" / "__init__.py"}
 
 
 def module_file(name: str) -> Path | None:
@@ -31,7 +33,10 @@ def imported_files(source: Path) -> frozenset[Path]:
     found: set[Path] = set()
     queue = [source]
     while queue:
-        for node in ast.walk(ast.parse(queue.pop().read_text(encoding="utf-8"))):
+        opened = queue.pop()
+        if opened in NOT_FOLLOWED:
+            continue
+        for node in ast.walk(ast.parse(opened.read_text(encoding="utf-8"))):
             names: list[str] = []
             if isinstance(node, ast.Import):
                 names = [alias.name for alias in node.names]

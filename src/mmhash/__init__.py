@@ -11,3 +11,19 @@ import os
 # Idle OpenMP threads sleep instead of spinning. With small matrices a spinning pool that shares its
 # cores with anything else was measured ten to thirty times slower; read when torch is loaded.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from mmhash.trained import TrainedRun
+
+
+def load(run: "Path | str" = ".") -> "TrainedRun":
+    """Open the finished run in the checkout ``run`` to tag new pictures with it.
+
+    Raises :class:`mmhash.errors.InputError` where something that predictions need is not there.
+    """
+    from mmhash.trained import TrainedRun  # loads torch, which takes seconds
+
+    return TrainedRun(run)

@@ -68,12 +68,10 @@ class Retriever:
         row, so that their weights need not sum to 1. Raises InputError where soft codes are
         missing or do not fit.
         """
-        votes_of = sparse.csr_array(self.labels, dtype=np.float64)
         scores: list[np.ndarray] = []
         parts: dict[str, list[np.ndarray]] = {"neighbour_ids": [], "distances": [], "weights": []}
-        for found in self._neighbours(queries, soft):
-            weight = weights(found, self.k, self.voting, self.tau, self.ties, self.threshold)
-            scores.append(vote(found, votes_of, weight))
+        for found, weight, votes in self.votes(queries, soft):
+            scores.append(votes)
             first = (found.lims[:-1, None] + np.arange(self.k)).ravel()
             parts["neighbour_ids"].append(self.image_id[found.rows[first]])
             parts["distances"].append(found.distances[first].astype(np.float32))
@@ -83,6 +81,19 @@ class Retriever:
             for name, blocks in parts.items()
         }
         return np.concatenate(scores), pa.table(columns)
+
+    def votes(
+        self, queries: np.ndarray, soft: np.ndarray | None = None
+    ) -> Iterator[tuple[Neighbours, np.ndarray, np.ndarray]]:
+        """Yield neighbours, their weights and the scores (n, C) of consecutive groups of queries.
+
+        Arguments as in :meth:`score`. The neighbours are all that may vote, ``k`` or more of each
+        query; entries of weight 0 do not.
+        """
+        votes_of = sparse.csr_array(self.labels, dtype=np.float64)
+        for found in self._neighbours(queries, soft):
+            weight = weights(found, self.k, self.voting, self.tau, self.ties, self.threshold)
+            yield found, weight, vote(found, votes_of, weight)
 
     def recall(self, queries: np.ndarray) -> float:
         """Return the tie-aware recall of ``index`` at ``k`` over the first queries.

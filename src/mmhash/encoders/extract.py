@@ -7,9 +7,7 @@ workers nor a halved batch changes a vector beyond rounding.
 
 import logging
 import shutil
-from collections.abc import Callable, Generator, Iterator
-from contextlib import suppress
-from functools import partial
+from collections.abc import Iterator
 from itertools import repeat
 from pathlib import Path
 from typing import Any
@@ -25,7 +23,7 @@ from mmhash.encoders.batch import BatchSize
 from mmhash.encoders.checkpoint import Towers
 from mmhash.encoders.device import describe_device
 from mmhash.encoders.pictures import CHUNK, Chunk, Locate, decoded
-from mmhash.encoders.pixels import Pictures
+from mmhash.encoders.rows import encode_captions, encode_pictures, stored
 from mmhash.encoders.shards import assemble, read_bad, shard_path, shard_ranges, write_shard
 from mmhash.encoders.text import lowered
 from mmhash.errors import InputError
@@ -153,18 +151,18 @@ def _encode_shards(
     """Encode and write shard after shard; yields once for every image and caption done."""
     for start, stop in ranges:
         rows = images.slice(start, stop - start).to_pylist()
-        vectors, reasons = yield from _encode_pictures(len(rows), chunks, towers, size)
+        vectors, reasons = yield from encode_pictures(len(rows), chunks, towers, size)
         good = [row for position, row in enumerate(rows) if position not in reasons]
         ids = np.array([row["image_id"] for row in good], dtype=np.int64)
         counts = np.array([len(row["captions"]) for row in good], dtype=np.int64)
-        image = _stored(vectors, towers.width_image, dtype, normalise)
+        image = stored(vectors, towers.width_image, dtype, normalise)
         _check_finite(image, ids, "image")
         texts = [text for row in good for text in lowered(row["captions"])]
         unique = list(dict.fromkeys(texts))  # equal captions have equal vectors: one pass serves
-        vectors = yield from _encode_captions(unique, towers, size)
+        vectors = yield from encode_captions(unique, towers, size)
         place = {text: row for row, text in enumerate(unique)}
         order = np.array([place[text] for text in texts], dtype=np.int64)
-        text = _stored(vectors, towers.width_text, dtype, normalise)[order]
+        text = stored(vectors, towers.width_text, dtype, normalise)[order]
         _check_finite(text, np.repeat(ids, counts), "caption")
         arrays = {"image_id": ids, "image": image, "caption_count": counts, "text": text}
         bad = [
@@ -177,82 +175,6 @@ def _encode_shards(
         ]
         write_shard(shard_path(cache, (start, stop)), arrays, bad)
         yield from repeat(None, sum(len(row["captions"]) for row in rows) - len(unique))
-
-
-def _encode_pictures(
-    count: int, chunks: Iterator[Chunk], towers: Towers, size: BatchSize
-) -> Generator[None, None, tuple[list[torch.Tensor], dict[int, str]]]:
-    """Encode a shard's ``count`` pictures; returns the vectors and {position: why unreadable}.
-
-    Chunks are gathered on the device to batches of readable pictures, so that where a batch ends
-    depends on the batch size alone. Nothing here waits for the device.
-    """
-    vectors: list[torch.Tensor] = []
-    reasons: dict[int, str] = {}
-    waiting: Pictures | None = None
-    for first in range(0, count, CHUNK):
-        pictures, bad = next(chunks)
-        reasons |= {first + position: reason for position, reason in bad}
-        pixels = pictures.pixels.to(towers.device, non_blocking=True)
-        if waiting is None:
-            held = Pictures(pixels, pictures.grids)
-        else:
-            held = Pictures(*map(torch.cat, zip(waiting, (pixels, pictures.grids), strict=True)))
-        done = 0
-        for piece in _in_batches(
-            partial(_encode_rows, towers, held), len(held.grids), size, last=first + CHUNK >= count
-        ):
-            vectors.append(piece)
-            done += len(piece)
-        waiting = held.rows(done, len(held.grids))
-        yield from repeat(None, min(CHUNK, count - first))
-    return vectors, reasons
-
-
-def _encode_rows(towers: Towers, pictures: Pictures, start: int, stop: int) -> torch.Tensor:
-    return towers.encode_images(pictures.rows(start, stop))
-
-
-def _encode_captions(
-    texts: list[str], towers: Towers, size: BatchSize
-) -> Generator[None, None, list[torch.Tensor]]:
-    vectors: list[torch.Tensor] = []
-    for piece in _in_batches(
-        lambda start, stop: towers.encode_texts(texts[start:stop]), len(texts), size, last=True
-    ):
-        vectors.append(piece)
-        yield from repeat(None, len(piece))
-    return vectors
-
-
-def _in_batches(
-    encode: Callable[[int, int], torch.Tensor], count: int, size: BatchSize, last: bool
-) -> Iterator[torch.Tensor]:
-    """Yield ``encode(start, stop)`` for full batches of ``count`` rows, and the rest if ``last``.
-
-    Where the device has no room for a batch it is tried again in halves, and the size stays halved.
-    """
-    start = 0
-    while count - start >= size.rows or (last and start < count):
-        piece = None
-        with suppress(torch.OutOfMemoryError):
-            piece = encode(start, min(start + size.rows, count))
-        if piece is None:  # only here has the traceback let go of the failed batch's memory
-            size.halve()
-            continue
-        start += len(piece)
-        yield piece
-
-
-def _stored(pieces: list[torch.Tensor], width: int, dtype: np.dtype, normalise: bool) -> np.ndarray:
-    """Return the vectors as they are stored, (rows, ``width``), fetched from the device at once."""
-    if not pieces:
-        return np.empty((0, width), dtype=dtype)
-    vectors = torch.cat(pieces).cpu().numpy()
-    with np.errstate(all="ignore"):  # what is not finite is reported with its image
-        if normalise:
-            vectors = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
-        return vectors.astype(dtype)
 
 
 def _check_finite(vectors: np.ndarray, ids: np.ndarray, what: str) -> None:

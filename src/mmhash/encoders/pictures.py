@@ -9,7 +9,7 @@ import fcntl
 import math
 import os
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,7 @@ import numpy as np
 import PIL
 import pyarrow as pa
 import torch
-from torch.utils.data import DataLoader, Dataset, Sampler
+from torch.utils.data import DataLoader, Dataset
 
 from mmhash.encoders import pixels
 from mmhash.encoders.pixels import Pictures, PixelSettings, decode, empty_pictures
@@ -49,9 +49,21 @@ def decoded(
     Yields what :func:`mmhash.encoders.pixels.decode` returns. The order, and so the result, is the
     same whatever the number of ``workers``.
     """
+    lists = _Chunks(images, locate, ranges, chunk)
+    return decoded_lists(lists, settings, workers, prefetch_factor, pin_memory)
+
+
+def decoded_lists(
+    lists: Iterable[list[Any]],
+    settings: PixelSettings,
+    workers: int = 0,
+    prefetch_factor: int = 2,
+    pin_memory: bool = False,
+) -> Iterator[Chunk]:
+    """Decode lists of picture files (paths, or without workers open streams), one after another."""
     loader = DataLoader(
         _Decoder(settings),
-        sampler=_Chunks(images, locate, ranges, chunk),
+        sampler=lists,
         batch_size=None,
         num_workers=workers,
         prefetch_factor=prefetch_factor if workers else None,
@@ -71,7 +83,7 @@ class _Decoder(Dataset[Chunk]):
         return decode(paths, self.settings)
 
 
-class _Chunks(Sampler[list[str]]):
+class _Chunks:
     """Yields the paths of the pictures to decode, ``chunk`` at a time, never across two ranges."""
 
     def __init__(

@@ -1,0 +1,99 @@
+"""What a prediction says: tags with scores, and the neighbours that voted for them."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+
+@dataclass(frozen=True)
+class Tag:
+    """A category with its score in [0, 1]; ``chosen``: it reaches the threshold chosen on val."""
+
+    name: str
+    score: float
+    chosen: bool
+
+
+@dataclass(frozen=True)
+class Voter:
+    """An item of the database that voted.
+
+    ``distance`` as in the index (bits that differ, or 1 - cosine), ``share`` in [0, 1] its part of
+    the vote, ``caption`` the one that it was indexed with, ``categories`` the names of its labels,
+    ``picture`` the file, or None where there is none.
+    """
+
+    image_id: int
+    distance: float
+    share: float
+    caption: str
+    categories: list[str]
+    picture: Path | None
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """The best tags, best first, and the voters, nearest first.
+
+    ``image_only``: no caption was given to a model that reads pairs, so that the captions of
+    similar pictures stood in for it.
+    """
+
+    tags: list[Tag]
+    neighbours: list[Voter]
+    image_only: bool
+
+    def as_json(self) -> dict[str, Any]:
+        """Return plain values that JSON can write.
+
+        ``{"tags": [{"name", "score", "chosen"}], "neighbours": [{"image_id", "distance", "share",
+        "caption", "categories", "picture"}], "image_only"}``; ``picture`` is a path or null.
+        """
+        return {
+            "tags": [
+                {"name": tag.name, "score": round(tag.score, 6), "chosen": tag.chosen}
+                for tag in self.tags
+            ],
+            "neighbours": [
+                {
+                    "image_id": voter.image_id,
+                    "distance": round(voter.distance, 6),
+                    "share": round(voter.share, 6),
+                    "caption": voter.caption,
+                    "categories": voter.categories,
+                    "picture": None if voter.picture is None else str(voter.picture),
+                }
+                for voter in self.neighbours
+            ],
+            "image_only": self.image_only,
+        }
+
+
+def best_tags(
+    scores: np.ndarray, thresholds: np.ndarray, names: Sequence[str], top_n: int
+) -> list[Tag]:
+    """Return the ``top_n`` classes of the highest ``scores`` (C,), of equals the lower number.
+
+    ``thresholds`` (C,): a class is chosen where its score is at least that.
+    """
+    best = np.argsort(-scores, kind="stable")[:top_n]
+    return [Tag(names[c], float(scores[c]), bool(scores[c] >= thresholds[c])) for c in best]
+
+
+def thresholds_of(
+    cuts: Mapping[str, Any], head: str, mode: str, classes: int, total: int
+) -> np.ndarray:
+    """Return the decision threshold of each of ``total`` categories, (total,) float64.
+
+    ``cuts`` is ``predictions/thresholds.json`` (or its part for pictures alone), ``mode`` global or
+    per_class. Categories beyond the first ``classes`` were added to the database after the
+    training: votes alone score them, and no image of val has them, so that they take the global
+    threshold of the votes.
+    """
+    known = cuts[head]["global"] if mode == "global" else cuts[head]["per_class"]
+    found = np.full(total, float(cuts["knn"]["global"]))
+    found[:classes] = known
+    return found
