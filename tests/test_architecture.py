@@ -18,7 +18,7 @@ FLOORS = [
     ["index"],
     ["voting"],
     ["retriever", "collection"],
-    ["changes"],
+    ["changes", "additions"],
     ["metrics"],
     ["models"],
     ["losses"],

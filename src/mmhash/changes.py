@@ -229,13 +229,13 @@ def drop_category(collection: Collection, name: str) -> Collection:
 
 
 def rebuild(
-    stale: Collection, now: Collection, queries: np.ndarray, soft: np.ndarray | None
+    stale: Collection, now: Collection, queries: np.ndarray | None, soft: np.ndarray | None
 ) -> Collection:
     """Make the changes of ``stale`` to ``now``, which is ``index/`` after another training.
 
     ``queries`` and ``soft`` are what the model of now makes of ``stale.items``, as for
-    :func:`extend`. Images that were removed from the index stay away. The versions of the earlier
-    model are dropped.
+    :func:`extend`, None where nothing was added. Images that were removed from the index stay away.
+    The versions of the earlier model are dropped.
     """
     known = {category["name"] for category in now.categories}
     added = [c["name"] for c in stale.categories[stale.built_categories :]]
@@ -246,7 +246,7 @@ def rebuild(
     if gone:
         raise InputError(
             f"category {min(gone)!r} of what was added does not exist any more; "
-            "mmhash index reset forgets what was added"
+            "mmhash index reset does without what was added"
         )
     contents = read_contents(now.folder)
     removed = np.intersect1d(stale.removed, contents.image_id).tolist()
@@ -276,13 +276,16 @@ def _numbered(categories: list[dict[str, Any]], names: list[str]) -> list[dict[s
 
 def _joined(
     old: Contents,
-    queries: np.ndarray,
+    queries: np.ndarray | None,
     soft: np.ndarray | None,
     items: pa.Table,
     categories: list[dict[str, Any]],
 ) -> Contents:
     """Return ``old`` with the additions after its rows and a column a category."""
     n, width = len(items), old.items.shape[1]
+    if queries is None and n == 0:
+        queries, soft = old.items[:0], None if old.soft is None else old.soft[:0]
+    assert queries is not None
     if queries.shape != (n, width) or (queries.dtype == np.uint8) != (old.items.dtype == np.uint8):
         raise InputError(
             f"the model gives codes {queries.dtype} of shape {queries.shape}, and the index holds "

@@ -106,7 +106,7 @@ def open_collection(root: Path | str = ".") -> Collection:
         raise InputError(
             f"{root / FOLDER}: its version {version} belongs to another training than index/ and "
             f"model/; mmhash index rebuild encodes the {len(collection.items)} pictures that were "
-            "added with the model of now, mmhash index reset forgets them"
+            "added with the model of now, mmhash index reset does without them"
         )
     return collection
 
@@ -181,7 +181,11 @@ def changing(root: Path | str) -> Iterator[None]:
     """
     with _locked(Path(root)):
         _clean(Path(root))
-        yield
+        try:
+            yield
+        except BaseException:
+            _clean(Path(root))
+            raise
 
 
 def commit(
@@ -266,16 +270,16 @@ def redo(root: Path | str) -> tuple[int, int]:
 
 
 def reset(root: Path | str) -> None:
-    """Drop every version, so that ``index/`` is searched as built; it cannot be undone."""
+    """Search ``index/`` as built again; :func:`redo` walks forward until the next change."""
     root = Path(root)
     with _locked(root):
         try:
             state = read_state(root)
         except InputError:  # the way out of a damaged file
-            numbers = [int(p.name) for p in _versions(root).glob("[0-9]*") if p.name.isdecimal()]
-            state = State(next_version=max(numbers, default=0) + 1)
-        _write_state(root, State(BUILT, (), state.next_version, state.next_image_id))
-        _clean(root)
+            names = [folder.name for folder in _versions(root).glob("[0-9]*")]
+            numbers = tuple(sorted(int(name) for name in names if name.isdecimal()))
+            state = State(BUILT, numbers, max(numbers, default=0) + 1)
+        _move(root, state, BUILT)
 
 
 def history(root: Path | str) -> list[dict[str, Any]]:

@@ -5,6 +5,7 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
+from mmhash.cli import index
 from mmhash.errors import InputError, exit_code
 
 
@@ -69,6 +70,7 @@ def _parser() -> argparse.ArgumentParser:
         metavar="KEY=VALUE",
         help="a parameter for every row; may be given several times",
     )
+    index.add_parser(commands)
     return parser
 
 
@@ -105,6 +107,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         if not chosen.list and chosen.study is None:
             parser.error("mmhash ablate needs an ID; mmhash ablate --list shows them")
         resume_hint = "the same command goes on with what is missing"
+    elif chosen.command == "index":
+        resume_hint = "nothing was changed"
 
     def run() -> None:
         nonlocal failed
@@ -120,6 +124,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
             else:
                 dataset = {} if chosen.dataset is None else {"run.dataset": chosen.dataset}
                 ablate(chosen.study, chosen.seeds, {**dict(chosen.overrides), **dataset})
+        elif chosen.command == "index":
+            index.run_index(chosen)
         elif chosen.checkpoint is not None:
             from mmhash.cli.checkpoint import check_checkpoint
 
