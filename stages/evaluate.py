@@ -12,6 +12,7 @@ from mmhash.encoders.device import choose_device
 from mmhash.errors import exit_code
 from mmhash.evaluation import (
     evaluate_heads,
+    evaluate_image_only,
     evaluate_retrieval,
     evaluated_dataset,
     score_split,
@@ -19,6 +20,7 @@ from mmhash.evaluation import (
     with_hybrid,
 )
 from mmhash.files import write_json, write_npy, write_table
+from mmhash.image_only import reads_pairs
 from mmhash.models.weights import load_tagger
 from mmhash.params import load_params
 from mmhash.retriever import open_retriever
@@ -47,6 +49,12 @@ def main() -> None:
         figures, thresholds = evaluate_heads(
             splits, retriever, dataset, params.evaluate.model_dump(), knn_weight
         )
+        if params.dataset.encoder is not None and reads_pairs(tagger):  # else nobody can ask so
+            alone, thresholds["image_only"] = evaluate_image_only(
+                dataset, tagger, hash_scale, retriever, params.evaluate.model_dump(), device
+            )
+            for split, values in alone.items():
+                figures[split]["image_only"] = values
         figures["retrieval"] = {"index_recall": retriever.recall(splits["val"].queries)}
         for split, scored in splits.items():
             folder = OUT / split

@@ -18,7 +18,7 @@ FLOORS = [
     ["index"],
     ["voting"],
     ["retriever", "collection"],
-    ["changes", "additions"],
+    ["changes", "additions", "added_categories"],
     ["metrics"],
     ["models"],
     ["losses"],

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
+from mmhash.added_categories import added_scores, usual_share
 from mmhash.collection import open_collection
 from mmhash.data.coco import image_path
 from mmhash.errors import InputError
@@ -22,6 +23,8 @@ from mmhash.retriever import Retriever, open_retriever
 class Database:
     """A retriever, the names of the categories that its labels are in, and its images.
 
+    The first ``built_categories`` are those that the model was trained with.
+
     ``caption_number`` (M,) int32 says which caption an item was indexed with, -1 for the mean of
     all. ``images`` is the table of images with image_id (ascending), folder, file_name and
     captions; ``pictures`` the root of their files. ``added`` says where small copies lie of those
@@ -30,10 +33,29 @@ class Database:
 
     retriever: Retriever
     categories: list[str]
+    built_categories: int
     caption_number: np.ndarray
     images: pa.Table
     pictures: Path
     added: Mapping[int, Path] = field(default_factory=dict)
+
+    @cached_property
+    def _usual_share(self) -> float:
+        return usual_share(self.retriever.labels, self.built_categories)
+
+    def scores(
+        self, found: Neighbours, votes: np.ndarray, queries: np.ndarray, soft: np.ndarray | None
+    ) -> np.ndarray:
+        """Return the scores (n, C): the ``votes``, but for added categories.
+
+        Those are scored as :mod:`mmhash.added_categories` says. ``found`` are the neighbours of
+        ``queries`` and their ``soft`` codes.
+        """
+        built = self.built_categories
+        if built == len(self.categories):
+            return votes
+        scored = added_scores(self.retriever, built, self._usual_share, found, queries, soft)
+        return np.concatenate([votes[:, :built], scored], axis=1)
 
     @cached_property
     def _image_ids(self) -> np.ndarray:
@@ -120,6 +142,7 @@ def open_database(root: Path, params: Params, device: str = "cpu") -> Database:
     return Database(
         retriever=retriever,
         categories=categories,
+        built_categories=collection.built_categories,
         caption_number=numbers,
         images=images.sort_by("image_id"),
         pictures=root / params.dataset.root,

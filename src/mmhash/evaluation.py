@@ -17,6 +17,7 @@ from mmhash.codes import binarise, pack
 from mmhash.encoders.prototypes import cosine_scores
 from mmhash.features import Dataset, features_for, load_features
 from mmhash.heads import HEADS, choose_weight, mix, probabilities, scores_of
+from mmhash.image_only import without_captions
 from mmhash.index.kinds import SearchIndex, build, indexed_items
 from mmhash.metrics.bootstrap import bootstrap_map
 from mmhash.metrics.calibration import calibrated, calibration_figures, fit_calibration
@@ -35,6 +36,7 @@ from mmhash.metrics.retrieval import (
     retrieval_metrics,
 )
 from mmhash.metrics.thresholds import choose_thresholds
+from mmhash.models.cross_modal import CrossModalHasher
 from mmhash.models.tagger import Tagger
 from mmhash.models.weights import tuned_towers
 from mmhash.params import Params
@@ -93,7 +95,7 @@ def evaluated_dataset(params: Params, model: Path, device: torch.device) -> Data
 def score_split(
     split: str,
     dataset: Dataset,
-    tagger: Tagger | None,
+    tagger: Tagger | CrossModalHasher | None,
     hash_scale: float,
     retriever: Retriever,
     device: torch.device,
@@ -245,28 +247,10 @@ def evaluate_heads(
     hybrid head, written beside its figures and thresholds. Figures that look wrong are logged with
     what to check.
     """
-    figures: dict[str, Any] = {"val": {}, "test": {}}
-    thresholds = {}
     rare = rare_classes(dataset.features.labels[dataset.training_rows()])
-    labels = {name: scored.labels for name, scored in splits.items()}
-    for head in splits["val"].heads:
-        scores = {name: scored.heads[head] for name, scored in splits.items()}
-        found, thresholds[head], notes = evaluate_head(
-            head,
-            scores,
-            labels,
-            rare,
-            mode=settings["thresholds"],
-            bootstrap_samples=settings["bootstrap_samples"],
-            bootstrap_seed=settings["bootstrap_seed"],
-        )
-        for name, values in found.items():
-            figures[name][head] = values
-        for note in notes:
-            logger.warning("%s", note)
-    if knn_weight is not None:
-        for entry in (figures["val"], figures["test"], thresholds):
-            entry["hybrid"]["knn_weight"] = knn_weight
+    figures, thresholds, notes = _every_head(splits, rare, settings, knn_weight)
+    for note in notes:
+        logger.warning("%s", note)
     test = splits["test"]
     figures["codes"] = code_metrics(test.queries, test.soft) if test.hashed else {}
     figures["data"] = {
@@ -279,6 +263,61 @@ def evaluate_heads(
         "frequent_classes": [dataset.categories[c] for c in np.flatnonzero(~rare)],
     }
     return figures, thresholds
+
+
+def evaluate_image_only(
+    dataset: Dataset,
+    tagger: Tagger | CrossModalHasher,
+    hash_scale: float,
+    retriever: Retriever,
+    settings: dict[str, Any],
+    device: torch.device,
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Score val and test without their captions, as :mod:`mmhash.image_only` stands in for them.
+
+    Returns the figures of the heads under "val" and "test", and what was chosen on val for them, as
+    :func:`evaluate_heads` does with captions. The model must read pairs.
+    """
+    alone = without_captions(dataset)
+    splits, knn_weight = with_hybrid(
+        {
+            split: score_split(split, alone, tagger, hash_scale, retriever, device)
+            for split in ("val", "test")
+        }
+    )
+    rare = rare_classes(dataset.features.labels[dataset.training_rows()])
+    figures, thresholds, _ = _every_head(splits, rare, settings, knn_weight)
+    return figures, thresholds
+
+
+def _every_head(
+    splits: dict[str, ScoredSplit],
+    rare: np.ndarray,
+    settings: dict[str, Any],
+    knn_weight: float | None,
+) -> tuple[dict[str, Any], dict[str, Any], list[str]]:
+    """Return :func:`evaluate_head` of each head: figures by split, what was chosen, notes."""
+    figures: dict[str, Any] = {"val": {}, "test": {}}
+    thresholds: dict[str, Any] = {}
+    notes: list[str] = []
+    labels = {name: scored.labels for name, scored in splits.items()}
+    for head in splits["val"].heads:
+        found, thresholds[head], more = evaluate_head(
+            head,
+            {name: scored.heads[head] for name, scored in splits.items()},
+            labels,
+            rare,
+            mode=settings["thresholds"],
+            bootstrap_samples=settings["bootstrap_samples"],
+            bootstrap_seed=settings["bootstrap_seed"],
+        )
+        notes += more
+        for name, values in found.items():
+            figures[name][head] = values
+    if knn_weight is not None:
+        for entry in (figures["val"], figures["test"], thresholds):
+            entry["hybrid"]["knn_weight"] = knn_weight
+    return figures, thresholds, notes
 
 
 def search_cost(

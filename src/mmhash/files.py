@@ -124,7 +124,9 @@ def write_table(path: Path | str, table: pa.Table) -> None:
 def read_table(path: Path | str) -> pa.Table:
     """Read a Parquet table; raises :class:`InputError` where it is missing or damaged."""
     try:
-        return pq.read_table(path)
+        # pq.read_table would import pandas, and read columns from folder names such as "seed=1"
+        with pq.ParquetFile(path) as file:
+            return file.read()
     except FileNotFoundError:
         raise InputError(f"{path}: no such file") from None
     except (pa.ArrowInvalid, OSError) as error:

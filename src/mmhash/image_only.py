@@ -28,11 +28,14 @@ compared with images only, and the result is made of captions. Neither a text to
 are needed.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
+from mmhash.features import Dataset
 from mmhash.index.vectors import unit_rows
+from mmhash.models.cross_modal import CrossModalHasher
+from mmhash.models.tagger import Tagger
 from mmhash.training.batches import Features
 
 NEAREST = 10  # training pictures whose captions stand in
@@ -73,6 +76,36 @@ class StandIns:
         return found
 
 
-def open_stand_ins(features: Features, rows: np.ndarray) -> StandIns:
-    """Take the training ``rows`` of ``features`` as what stand-ins are made of."""
+def reads_pairs(model: Tagger | CrossModalHasher | None) -> bool:
+    """Whether ``model`` reads a picture and a caption, each pair for itself.
+
+    Without a model (zero-shot) pictures are compared with pictures. Where the pairs encoded side by
+    side change each other's codes, a single one has none.
+    """
+    if isinstance(model, CrossModalHasher):
+        return model.batch_mates is None
+    return model is not None and model.config.inputs == "both"
+
+
+def open_stand_ins(dataset: Dataset) -> StandIns:
+    """Take the training rows of ``dataset`` as what stand-ins are made of."""
+    rows, features = dataset.training_rows(), dataset.features
     return StandIns(unit_rows(np.asarray(features.image[rows], dtype=np.float32)), features, rows)
+
+
+def without_captions(dataset: Dataset) -> Dataset:
+    """Return the val and test rows of ``dataset``, each with a stand-in as its only caption.
+
+    There are no prototypes: zero-shot scores never read a caption.
+    """
+    rows, features = dataset.rows("val", "test"), dataset.features
+    image = np.asarray(features.image[rows], dtype=np.float32)
+    text = open_stand_ins(dataset).texts(image)
+    pairs = Features(image, text, np.arange(len(rows) + 1), features.labels[rows])
+    return replace(
+        dataset,
+        features=pairs,
+        image_id=dataset.image_id[rows],
+        split=dataset.split[rows],
+        prototypes=None,
+    )

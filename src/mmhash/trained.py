@@ -23,7 +23,7 @@ from mmhash.database import Database, open_database
 from mmhash.encoders.batch import extraction_batch
 from mmhash.encoders.device import choose_device, choose_precision
 from mmhash.errors import InputError
-from mmhash.features import Dataset, features_for, load_features
+from mmhash.features import features_for, load_features
 from mmhash.files import read_json
 from mmhash.heads import mix, probabilities, scores_of
 from mmhash.image_only import StandIns, open_stand_ins
@@ -159,8 +159,8 @@ class TrainedRun:
     @cached_property
     def stand_ins(self) -> StandIns:
         """What takes the place of captions that are not given."""
-        dataset = self._dataset
-        return open_stand_ins(dataset.features, dataset.training_rows())
+        features = features_for(self.root / "model", self.root / "features")
+        return open_stand_ins(load_features(features, self.root / "data"))
 
     def accuracy(self, image_only: bool) -> dict[str, float] | None:
         """Return mAP, mAP_low and mAP_high on test, of predictions with or without a caption.
@@ -280,6 +280,8 @@ class TrainedRun:
         for found, weights, votes in retriever.votes(encoded.queries, soft):
             rows = slice(len(made), len(made) + len(found))
             logits = None if encoded.logits is None else encoded.logits[rows]
+            near = None if soft is None else soft[rows]
+            votes = database.scores(found, votes, encoded.queries[rows], near)
             for voters, scores, row in zip(
                 database.voters(found, weights), votes, range(rows.start, rows.stop), strict=True
             ):
@@ -310,11 +312,6 @@ class TrainedRun:
                 "without a caption; give captions, or run dvc repro evaluate"
             )
         return found
-
-    @cached_property
-    def _dataset(self) -> Dataset:
-        model = self.root / "model"
-        return load_features(features_for(model, self.root / "features"), self.root / "data")
 
     @cached_property
     def _features_meta(self) -> dict[str, Any]:

@@ -5,7 +5,7 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
-from mmhash.cli import index
+from mmhash.cli import index, predict
 from mmhash.errors import InputError, exit_code
 
 
@@ -71,6 +71,7 @@ def _parser() -> argparse.ArgumentParser:
         help="a parameter for every row; may be given several times",
     )
     index.add_parser(commands)
+    predict.add_parser(commands)
     return parser
 
 
@@ -126,6 +127,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
                 ablate(chosen.study, chosen.seeds, {**dict(chosen.overrides), **dataset})
         elif chosen.command == "index":
             index.run_index(chosen)
+        elif chosen.command == "predict":
+            failed = not predict.predict(chosen)
         elif chosen.checkpoint is not None:
             from mmhash.cli.checkpoint import check_checkpoint
 

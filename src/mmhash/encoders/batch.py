@@ -65,7 +65,6 @@ def extraction_batch(
         rows = fitting_batch(towers)
         if kept is not None:
             write_json(kept, rows)
-    logger.info("extraction: batches of %d rows", rows)
     return rows
 
 
