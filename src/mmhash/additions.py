@@ -15,7 +15,6 @@ from typing import Any
 from PIL import Image
 
 from mmhash.data.coco import image_path
-from mmhash.encoders.pixels import UnreadableError, read_picture
 from mmhash.errors import InputError
 from mmhash.files import atomic_path, read_table, sha256_file
 from mmhash.progress import track
@@ -169,6 +168,8 @@ def checked_pictures(
     in the data set. A picture of the data set is recognised by file name and content; a renamed
     copy is not.
     """
+    from mmhash.encoders.pixels import UnreadableError, read_picture  # loads torch: seconds
+
     named = _images_named({item.path.name for item in additions}, images, pictures)
     seen: dict[str, str] = {checksum: f"image {number}" for checksum, number in known.items()}
     bad: list[str] = []
