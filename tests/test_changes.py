@@ -1,6 +1,7 @@
 """What adding and removing make of the arrays, against a naive model of a database."""
 
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -31,39 +32,18 @@ from mmhash.collection import (
     undo,
 )
 from mmhash.errors import InputError
-from mmhash.files import sha256_file, write_json, write_table
+from mmhash.files import sha256_file, write_table
 from mmhash.index.kinds import KINDS
 from mmhash.params import load_params
 from mmhash.retriever import open_retriever
 
+MakeRun = Callable[..., Path]
 NAMES = ["cat", "dog", "fire hydrant"]
 N, BITS = 30, 16
 
 
 def soft_codes(seed: int, n: int) -> np.ndarray:
     return np.random.default_rng(seed).uniform(-1, 1, (n, BITS)).astype(np.float32)
-
-
-def make_run(root: Path, kind: str = "flat", captions: str = "first", seed: int = 0) -> Path:
-    """data/, model/ and index/ of 30 images; with ``all`` every image has two items."""
-    each = 2 if captions == "all" else 1
-    soft, rng = soft_codes(seed, N * each), np.random.default_rng(seed)
-    ids = np.arange(100, 100 + N, dtype=np.int64)
-    (root / "index").mkdir(parents=True)
-    contents = Contents(
-        items=pack(binarise(soft)),
-        soft=soft.astype(np.float16),
-        labels=np.repeat(rng.integers(0, 2, (N, len(NAMES)), dtype=np.uint8), each, axis=0),
-        image_id=np.repeat(ids, each),
-        caption=np.tile(np.arange(each, dtype=np.int32), N) - (captions == "mean"),
-        meta={"kind": kind, "metric": "hamming", "bits": BITS, "captions": captions},
-    )
-    write_contents(root / "index", contents)
-    categories = [{"id": 3 * place, "name": name} for place, name in enumerate(NAMES)]
-    write_json(root / "data" / "categories.json", categories)
-    write_table(root / "data" / "images.parquet", pa.table({"image_id": [*ids.tolist(), 500]}))
-    write_json(root / "model" / "config.json", {"best_val_mAP": seed})
-    return root
 
 
 def additions(collection: Collection, labels: list[list[str]]) -> pa.Table:
@@ -100,14 +80,14 @@ def _quick_disk(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def root(tmp_path: Path) -> Path:
+def root(tmp_path: Path, make_run: MakeRun) -> Path:
     return make_run(tmp_path / "run")
 
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("captions", ["first", "all", "mean"])
 def test_an_added_item_is_found_and_votes_for_its_categories(
-    tmp_path: Path, repository: Path, kind: str, captions: str
+    tmp_path: Path, repository: Path, make_run: MakeRun, kind: str, captions: str
 ) -> None:
     root = make_run(tmp_path / "run", kind, captions)
     soft = soft_codes(7, 2)
@@ -128,7 +108,7 @@ def test_an_added_item_is_found_and_votes_for_its_categories(
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_adding_and_removing_the_same_gives_the_bytes_of_the_index(
-    tmp_path: Path, kind: str
+    tmp_path: Path, make_run: MakeRun, kind: str
 ) -> None:
     root = make_run(tmp_path / "run", kind)
     after = add(root, soft_codes(7, 5), [["cat"]] * 5)
@@ -187,7 +167,7 @@ def test_what_cannot_be_removed_is_one_line(
     assert open_collection(root).version == 0
 
 
-def test_removing_takes_every_item_of_an_image(tmp_path: Path) -> None:
+def test_removing_takes_every_item_of_an_image(tmp_path: Path, make_run: MakeRun) -> None:
     root = make_run(tmp_path / "run", captions="all")
     after = take_out(root, [100, 110])
     assert len(read_contents(after.folder).image_id) == 2 * (N - 2)
@@ -203,7 +183,9 @@ def test_codes_of_another_length_are_one_line(root: Path) -> None:
             extend(before, np.zeros((1, 2), dtype=np.uint8), None, table)
 
 
-def test_real_vectors_of_a_model_without_hash_layer_can_be_added(tmp_path: Path) -> None:
+def test_real_vectors_of_a_model_without_hash_layer_can_be_added(
+    tmp_path: Path, make_run: MakeRun
+) -> None:
     root = make_run(tmp_path / "run")
     shutil.rmtree(root / "index")
     (root / "index").mkdir()
@@ -221,7 +203,9 @@ def test_real_vectors_of_a_model_without_hash_layer_can_be_added(tmp_path: Path)
     assert found.soft is None
 
 
-def test_after_another_training_the_changes_are_made_again(tmp_path: Path) -> None:
+def test_after_another_training_the_changes_are_made_again(
+    tmp_path: Path, make_run: MakeRun
+) -> None:
     root = make_run(tmp_path / "run")
     add(root, soft_codes(7, 2), [["okapi"], ["cat"]], ["okapi"])
     take_out(root, [100])
@@ -249,7 +233,7 @@ def test_after_another_training_the_changes_are_made_again(tmp_path: Path) -> No
 @settings(max_examples=25)
 @given(st.lists(st.tuples(st.sampled_from(["add", "remove", "undo", "drop"]), st.integers(0, 99))))
 def test_any_sequence_of_changes_is_what_a_list_of_pictures_would_be(
-    tmp_path_factory: pytest.TempPathFactory, steps: list[tuple[str, int]]
+    tmp_path_factory: pytest.TempPathFactory, make_run: MakeRun, steps: list[tuple[str, int]]
 ) -> None:
     root = make_run(tmp_path_factory.mktemp("sequence") / "run")
     built = read_contents(root / "index")
