@@ -1,15 +1,20 @@
 """Fixtures that several test folders share."""
 
+import contextlib
 import os
+import runpy
+import shutil
 import signal
 import subprocess
 import sys
 import textwrap
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import hypothesis
 import pytest
+from ruamel.yaml import YAML
 
 # Test processes run side by side, one a core: more threads each would only get in their way.
 # Read when torch is loaded, so it stands before the first import of it, here and in subprocesses.
@@ -137,3 +142,81 @@ def _make_run(root: Path, kind: str = "flat", captions: str = "first", seed: int
 def make_run() -> Callable[..., Path]:
     """Make what a run leaves as far as the database goes: (root, kind, captions, seed)."""
     return _make_run
+
+
+SMALL_RUN = {
+    "run": {"dataset": "coco2014"},
+    "datasets": {
+        "coco2014": {
+            "root": "pictures",
+            "strict_counts": False,
+            "encoder": {"checkpoint": "encoders/tiny-siglip"},
+        }
+    },
+    "hardware": {"auto": {"num_workers": 0}},
+    "fusion": {"mlp_dims": [64, 32]},
+    "hash": {"bits": 16},
+    "train": {"num_epochs": 3, "lr": 0.002},
+    "evaluate": {"bootstrap_samples": 100},
+    "knn": {"k": 5},
+}
+PREPARED = (
+    *("fetch_data", "index_coco", "download_karpathy_split"),
+    *("extract_features", "encode_classes"),
+)
+TRAINED = ("train", "build_index", "evaluate")
+
+
+def _merge(values: Any, changes: dict[str, Any]) -> None:
+    for key, value in changes.items():
+        if isinstance(value, dict):
+            _merge(values[key], value)
+        else:
+            values[key] = value
+
+
+def _run_stages(folder: Path, changes: dict[str, Any], stages: Sequence[str]) -> None:
+    """Change params.yaml in ``folder`` and run stages there, in this process: imports are done."""
+    yaml = YAML()
+    values = yaml.load((folder / "params.yaml").read_text(encoding="utf-8"))
+    _merge(values, changes)
+    with (folder / "params.yaml").open("w", encoding="utf-8") as stream:
+        yaml.dump(values, stream)
+    with contextlib.chdir(folder), pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(REPOSITORY / "stages")
+        for stage in stages:
+            with pytest.raises(SystemExit) as ended:
+                runpy.run_path(str(REPOSITORY / "stages" / f"{stage}.py"), run_name="__main__")
+            assert not ended.value.code, stage
+
+
+@pytest.fixture(scope="session")
+def trained_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A finished run on 150 drawn pictures in COCO's format; tests must leave it alone."""
+    from mmhash.data.sample.draw import draw_sample
+
+    folder = tmp_path_factory.mktemp("run") / "checkout"
+    folder.mkdir()
+    shutil.copy2(REPOSITORY / "params.yaml", folder)
+    (folder / "encoders").symlink_to(REPOSITORY / "encoders")
+    shutil.copytree(REPOSITORY / "data" / "descriptors", folder / "data" / "descriptors")
+    counts = {"train": 60, "restval": 20, "val": 30, "test": 40}
+    draw_sample(folder / "pictures", counts=counts, workers=1)
+    _run_stages(folder, SMALL_RUN, (*PREPARED, *TRAINED))
+    return folder
+
+
+@pytest.fixture
+def retrained(trained_run: Path, tmp_path: Path) -> Callable[[dict[str, Any]], Path]:
+    """Train the small run again in a copy of it, with changes of params.yaml; or change a copy.
+
+    Without changes it is a plain copy.
+    """
+
+    def make(changes: dict[str, Any], stages: Sequence[str] = TRAINED) -> Path:
+        folder = tmp_path / "retrained"
+        shutil.copytree(trained_run, folder, symlinks=True)
+        _run_stages(folder, changes, stages if changes else ())
+        return folder
+
+    return make

@@ -3,6 +3,7 @@
 import csv
 import json
 import os
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -72,11 +73,11 @@ def read_captions(path: Path) -> dict[str, str]:
 
 def _from_json(path: Path, text: str) -> dict[str, str]:
     def once(pairs: list[tuple[str, object]]) -> dict[str, object]:
-        names = [name for name, _ in pairs]
-        for name in names:
-            if names.count(name) > 1:
-                raise InputError(f"{path}: {name!r} stands twice; keep one of them")
-        return dict(pairs)
+        found = dict(pairs)
+        if len(found) != len(pairs):
+            twice = Counter(name for name, _ in pairs).most_common(1)[0][0]
+            raise InputError(f"{path}: {twice!r} stands twice; keep one of them")
+        return found
 
     try:
         values = json.loads(text, object_pairs_hook=once)
@@ -92,7 +93,7 @@ def _from_json(path: Path, text: str) -> dict[str, str]:
 
 def _from_table(path: Path, text: str) -> dict[str, str]:
     parted = "\t" if path.suffix.lower() == ".tsv" else ","
-    rows = csv.reader(text.splitlines(keepends=True), delimiter=parted)
+    rows = csv.reader(text.splitlines(keepends=True), delimiter=parted, strict=True)
     found: dict[str, str] = {}
     lines: dict[str, int] = {}
     try:

@@ -92,11 +92,13 @@ def _predict(chosen: argparse.Namespace) -> bool:
 
     run = TrainedRun(chosen.run)
     outcomes: Iterator[Any] = run.stream([one.path for one in pictures], captions, chosen.top)
+    in_full = len(pictures) <= IN_FULL and not chosen.json
+    if not in_full:
+        for alone in sorted({run.inputs == "both" and one is None for one in captions}):
+            print(accuracy_line(run, alone), file=sys.stderr)
     if len(pictures) > 1:
         outcomes = track(outcomes, len(pictures), "predict", "picture")
     sys.stdout.reconfigure(errors="replace")  # type: ignore[union-attr]  # ? for a lacking letter
-    in_full = len(pictures) <= IN_FULL and not chosen.json
-    stated: set[bool] = set()
     well = True
     for picture, caption, outcome in zip(pictures, captions, outcomes, strict=True):
         if not gc.isenabled():
@@ -109,9 +111,6 @@ def _predict(chosen: argparse.Namespace) -> bool:
             else:
                 say(f"{harmless(str(picture.path))}: cannot be read: {harmless(outcome)}")
             continue
-        if outcome.image_only not in stated and not in_full:
-            stated.add(outcome.image_only)
-            print(accuracy_line(run, outcome.image_only), file=sys.stderr)
         if chosen.json:
             found = {"file": str(picture.path), "caption": caption, **outcome.as_json()}
             say(json.dumps(found))
@@ -164,7 +163,7 @@ def _in_full(
     """Return the lines of one picture: tags as bars, then the nearest voters."""
     columns = max(40, shutil.get_terminal_size().columns)
     shades = colours(sys.stdout)
-    lines = [*thumbnail(picture, shades), shortened(str(picture), columns)]
+    lines = [*thumbnail(picture, shades), harmless(str(picture))]
     if caption is not None:
         lines.append(f"  {shortened(caption, columns - 2)}")
     lines.append(f"  {accuracy_line(run, made.image_only)}")

@@ -1,6 +1,7 @@
 """What a terminal is shown: harmless text of a bounded width, score bars, small pictures."""
 
 import os
+import signal
 import sys
 import unicodedata
 from pathlib import Path
@@ -128,9 +129,16 @@ def _colour(rgb: Rgb, shades: int) -> str:
 
 
 def say(line: str) -> None:
-    """Print a whole line on stdout at once; a progress bar on the same terminal moves below it."""
-    if sys.stdout.isatty() and sys.stderr.isatty():
-        tqdm.write(line, file=sys.stdout)
-    else:
-        sys.stdout.write(line + "\n")
-    sys.stdout.flush()
+    """Print a whole line on stdout at once; a progress bar on the same terminal moves below it.
+
+    Ctrl-C waits for the end of the line: a write that it interrupts may lose the rest.
+    """
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        if sys.stdout.isatty() and sys.stderr.isatty():
+            tqdm.write(line, file=sys.stdout)
+        else:
+            sys.stdout.write(line + "\n")
+        sys.stdout.flush()
+    finally:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})

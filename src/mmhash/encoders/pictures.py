@@ -9,6 +9,7 @@ import fcntl
 import math
 import os
 import shutil
+import signal
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict
 from pathlib import Path
@@ -68,9 +69,15 @@ def decoded_lists(
         num_workers=workers,
         prefetch_factor=prefetch_factor if workers else None,
         pin_memory=pin_memory,
+        worker_init_fn=_leave_ctrl_c_to_the_parent,
         generator=torch.Generator(),  # or it would draw from, and so move, the global stream
     )
     return iter(loader)
+
+
+def _leave_ctrl_c_to_the_parent(_: int) -> None:
+    """Ignore the signal: a terminal sends it to the workers too, and the parent stops them."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 class _Decoder(Dataset[Chunk]):
