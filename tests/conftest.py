@@ -191,6 +191,12 @@ def _run_stages(folder: Path, changes: dict[str, Any], stages: Sequence[str]) ->
 
 
 @pytest.fixture(scope="session")
+def run_stages() -> Callable[[Path, dict[str, Any], Sequence[str]], None]:
+    """Change params.yaml in a folder and run stages there."""
+    return _run_stages
+
+
+@pytest.fixture(scope="session")
 def trained_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A finished run on 150 drawn pictures in COCO's format; tests must leave it alone."""
     from mmhash.data.sample.draw import draw_sample

@@ -146,11 +146,17 @@ def pictures(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def check(folder: Path, names: list[str], known: dict[str, int] | None = None) -> list[str]:
+def check(
+    folder: Path,
+    names: list[str],
+    known: dict[str, int] | None = None,
+    present: frozenset[int] = frozenset({5}),
+) -> list[str]:
     items = [addition(folder / name, "dog", None, name) for name in names]
     return checked_pictures(
         items,
         known or {},
+        present,
         folder / "images.parquet",
         folder / "raw",
         lambda checksum: folder / "small" / f"{checksum}.jpg",
@@ -191,5 +197,7 @@ def test_the_same_picture_twice_is_refused_wherever_it_stands(pictures: Path) ->
     (pictures / "own.jpg").write_bytes(own.read_bytes())
     with pytest.raises(InputError, match=r"own.jpg is image 5 of the data set;"):
         check(pictures, ["own.jpg"])
+    # one of the test split, or one that was taken out of the database, to be labelled anew
+    assert len(check(pictures, ["own.jpg"], present=frozenset())) == 1
     Image.new("RGB", (9, 9)).save(pictures / "own.jpg")  # another of that name is another
     assert len(check(pictures, ["own.jpg"])) == 1

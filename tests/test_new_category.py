@@ -1,14 +1,13 @@
 """A category that nothing was trained on, added with five pictures, is found on held-out ones."""
 
 import contextlib
-import runpy
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
-from ruamel.yaml import YAML
 from sklearn.metrics import roc_auc_score
 
 import mmhash
@@ -20,6 +19,19 @@ from mmhash.prediction import Prediction
 
 NAME, EXAMPLES = "giraffe", 5
 COUNTS = {"train": 500, "restval": 0, "val": 40, "test": 120}
+PARAMS = {
+    "run": {"dataset": "coco2014"},
+    "datasets": {
+        "coco2014": {
+            "root": "pictures",
+            "strict_counts": False,
+            "encoder": {"checkpoint": "encoders/tiny-siglip"},
+        }
+    },
+    "hardware": {"auto": {"num_workers": 0}},
+    "train": {"num_epochs": 10},
+    "evaluate": {"bootstrap_samples": 100},
+}
 
 
 class Withheld(NamedTuple):
@@ -31,39 +43,16 @@ class Withheld(NamedTuple):
     names: dict[int, str]
 
 
-def run_stages(folder: Path, repository: Path, *stages: str) -> None:
-    with contextlib.chdir(folder), pytest.MonkeyPatch.context() as patch:
-        patch.syspath_prepend(repository / "stages")
-        for stage in stages:
-            with pytest.raises(SystemExit) as ended:
-                runpy.run_path(str(repository / "stages" / f"{stage}.py"), run_name="__main__")
-            assert not ended.value.code, stage
-
-
 @pytest.fixture(scope="module")
-def withheld(tmp_path_factory: pytest.TempPathFactory, repository: Path) -> Withheld:
+def withheld(
+    tmp_path_factory: pytest.TempPathFactory, repository: Path, run_stages: Callable[..., None]
+) -> Withheld:
     folder = tmp_path_factory.mktemp("withheld")
     draw_sample(folder / "pictures", counts=COUNTS, workers=1)
     (folder / "encoders").symlink_to(repository / "encoders")
     shutil.copytree(repository / "data" / "descriptors", folder / "data" / "descriptors")
-    yaml = YAML()
-    params = yaml.load((repository / "params.yaml").read_text(encoding="utf-8"))
-    params["run"]["dataset"] = "coco2014"
-    params["datasets"]["coco2014"] |= {
-        "root": "pictures",
-        "strict_counts": False,
-        "encoder": {
-            "checkpoint": "encoders/tiny-siglip",
-            "revision": None,
-            "max_num_patches": None,
-        },
-    }
-    params["hardware"]["auto"]["num_workers"] = 0
-    params["train"]["num_epochs"] = 10
-    params["evaluate"]["bootstrap_samples"] = 100
-    with (folder / "params.yaml").open("w", encoding="utf-8") as stream:
-        yaml.dump(params, stream)
-    run_stages(folder, repository, "fetch_data", "index_coco", "download_karpathy_split")
+    shutil.copy2(repository / "params.yaml", folder)
+    run_stages(folder, PARAMS, ("fetch_data", "index_coco", "download_karpathy_split"))
 
     data = folder / "data"
     images, split = read_table(data / "images.parquet"), read_table(data / "split.parquet")
@@ -74,7 +63,7 @@ def withheld(tmp_path_factory: pytest.TempPathFactory, repository: Path) -> With
     write_table(data / "split.parquet", split.filter(~has))
     write_json(data / "categories.json", [c for c in categories if c["id"] != number])
     stages = ("extract_features", "encode_classes", "train", "build_index", "evaluate")
-    run_stages(folder, repository, *stages)
+    run_stages(folder, {}, stages)
 
     rows = images.append_column("split", split["split"]).to_pylist()
     for row in rows:

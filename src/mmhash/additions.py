@@ -7,7 +7,7 @@ A list of many pictures is a CSV file with the columns ``file`` (relative to the
 import csv
 import difflib
 import unicodedata
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Sequence, Set
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -155,22 +155,24 @@ def match_labels(
 def checked_pictures(
     additions: Sequence[Addition],
     known: dict[str, int],
+    present: Set[int],
     images: Path,
     pictures: Path,
     small_copy: Callable[[str], Path],
 ) -> list[str]:
     """Return the SHA-256 of each picture's bytes, after each was read and a small copy written.
 
-    ``known``: ids of what was added before, by SHA-256; ``images`` the table of the data set's
-    images, ``pictures`` the root of their files; ``small_copy`` says where the copy of a picture
-    goes, so that it can be shown when the file is gone. Raises :class:`InputError` naming all
-    pictures that cannot be read, and those that stand twice: in the list, among what was added, or
-    in the data set. A picture of the data set is recognised by file name and content; a renamed
-    copy is not.
+    ``known``: ids of what was added before, by SHA-256; ``present`` the ids of all images in the
+    database; ``images`` the table of the data set's images, ``pictures`` the root of their files;
+    ``small_copy`` says where the copy of a picture goes, so that it can be shown when the file is
+    gone. Raises :class:`InputError` naming all pictures that cannot be read, and those that would
+    stand twice in the database or the list. A picture of the data set is recognised by file name
+    and content; a renamed copy is not.
     """
     from mmhash.encoders.pixels import UnreadableError, read_picture  # loads torch: seconds
 
-    named = _images_named({item.path.name for item in additions}, images, pictures)
+    names = {item.path.name for item in additions}
+    named = _images_named(names, present, images, pictures)
     seen: dict[str, str] = {checksum: f"image {number}" for checksum, number in known.items()}
     bad: list[str] = []
     twice: list[str] = []
@@ -210,13 +212,13 @@ def _write_small(picture: Image.Image, target: Path) -> None:
 
 
 def _images_named(
-    names: set[str], images: Path, pictures: Path
+    names: set[str], present: Set[int], images: Path, pictures: Path
 ) -> dict[str, list[tuple[int, Path]]]:
-    """Return (image id, file) of the data set's images that bear one of ``names``."""
+    """Return (image id, file) of the images ``present`` that bear one of ``names``, by name."""
     table = read_table(images).select(["image_id", "folder", "file_name"])
     found: dict[str, list[tuple[int, Path]]] = {}
     rows = zip(*(table[column].to_pylist() for column in table.column_names), strict=True)
     for number, folder, name in rows:
-        if name in names:
+        if name in names and number in present:
             found.setdefault(name, []).append((number, image_path(pictures, folder, name)))
     return found

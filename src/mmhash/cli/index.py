@@ -1,10 +1,12 @@
 """``mmhash index``: add images and categories to what predictions search, take them out, undo."""
 
 import argparse
+import gc
 import json
 import sys
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -108,7 +110,8 @@ def run_index(chosen: argparse.Namespace) -> None:
             chosen.wrong_usage("a CSV list stands alone; labels and captions are its columns")
         if not lists and chosen.labels is None:
             chosen.wrong_usage("images need --labels; or name a CSV list")
-        _add(chosen.files, chosen.labels, chosen.caption, chosen.new_categories)
+        with _no_garbage():
+            _add(chosen.files, chosen.labels, chosen.caption, chosen.new_categories)
     elif chosen.act == "remove":
         if (chosen.category is None) == (not chosen.images):
             chosen.wrong_usage("name image ids, or one --category")
@@ -116,14 +119,27 @@ def run_index(chosen: argparse.Namespace) -> None:
     elif chosen.act == "info":
         _info(chosen.json)
     elif chosen.act == "rebuild":
-        _rebuild()
+        with _no_garbage():
+            _rebuild()
     else:
         _move(chosen.act)
+
+
+@contextmanager
+def _no_garbage() -> Iterator[None]:
+    """Look for no garbage: thousands of modules come, and looking among them takes a third."""
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.freeze()
+        gc.enable()
 
 
 def _add(files: Sequence[Path], labels: str | None, caption: str | None, new: bool) -> None:
     from mmhash.additions import addition, checked_pictures, match_labels, read_list
     from mmhash.collection import changing, open_collection
+    from mmhash.files import read_npy
     from mmhash.params import load_params
 
     if labels is None:
@@ -148,6 +164,7 @@ def _add(files: Sequence[Path], labels: str | None, caption: str | None, new: bo
         checksums = checked_pictures(
             wanted,
             known,
+            set(read_npy(before.folder / "image_id.npy").tolist()),
             ROOT / "data" / "images.parquet",
             ROOT / dataset.root,
             before.picture,
