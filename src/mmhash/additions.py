@@ -21,7 +21,7 @@ from mmhash.progress import track
 
 COLUMNS = ("file", "labels", "caption")
 LONGEST_NAME = 100  # characters of a category's name
-LONGEST_CELL = 10_000_000  # bytes of a CSV cell; Python's own bound is a seventy-sixth of it
+LONGEST_CELL = 10_000_000  # letters of a CSV cell
 SMALL = 320  # pixels of the longer side of the small copy
 # letters that turn the direction of what follows, beyond the name itself
 DIRECTIONS = "\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"
@@ -39,7 +39,7 @@ class Addition:
 
 def read_list(file: Path) -> list[Addition]:
     """Read a CSV list of pictures; raises :class:`InputError` naming the row that is wrong."""
-    csv.field_size_limit(LONGEST_CELL)
+    csv.field_size_limit(LONGEST_CELL)  # Python's own bound is 131,072
     try:
         with file.open(encoding="utf-8-sig", newline="") as stream:
             reader = csv.DictReader(stream, strict=True)
@@ -73,8 +73,13 @@ def addition(path: Path, labels: str, caption: str | None, where: str) -> Additi
     """Return one picture to add; ``labels`` are separated by ``;``.
 
     White space is trimmed, a caption of nothing else is none. Raises :class:`InputError` where
-    there is no label, and for a name or caption that holds control characters.
+    there is no label, and for a path, name or caption that holds control characters.
     """
+    if not _is_plain(str(path.resolve())):
+        raise InputError(
+            f"{str(path)!r}: the file's name or a folder's holds control characters, or letters "
+            "that are no UTF-8; rename it"
+        )
     names = tuple(dict.fromkeys(filter(None, (_tidy(name) for name in labels.split(";")))))
     if not names:
         raise InputError(f"{where}: no label; name at least one category, several with ; between")

@@ -250,8 +250,8 @@ def undo(root: Path | str) -> tuple[int, int]:
             raise InputError("nothing to undo: predictions search index/ as built")
         place = state.versions.index(state.current)
         if place == 0:
-            about = read_json(_versions(root) / f"{state.current:04d}" / "version.json")
-            if about["parent"] != BUILT:
+            about = _about(root, state.current)
+            if about.get("parent", BUILT) != BUILT:
                 raise InputError(
                     f"version {about['parent']} is not kept any more (only the {KEPT} newest are); "
                     "mmhash index reset goes back to index/ as built"
@@ -289,9 +289,17 @@ def history(root: Path | str) -> list[dict[str, Any]]:
     found = []
     for version in read_state(root).versions:
         folder = _versions(root) / f"{version:04d}"
-        size = sum(file.stat().st_size for file in folder.iterdir())
-        found.append({**read_json(folder / "version.json"), "bytes": size})
+        size = sum(file.stat().st_size for file in folder.glob("*"))
+        found.append({**_about(root, version), "bytes": size})
     return found
+
+
+def _about(root: Path, version: int) -> dict[str, Any]:
+    """Return ``version.json``; what is damaged says so."""
+    try:
+        return dict(read_json(_versions(root) / f"{version:04d}" / "version.json"))
+    except (InputError, TypeError, ValueError):
+        return {"version": version, "parent": BUILT, "did": "damaged"}
 
 
 def _versions(root: Path) -> Path:

@@ -39,6 +39,11 @@ class Database:
     pictures: Path
     added: Mapping[int, Path] = field(default_factory=dict)
 
+    @property
+    def added_categories(self) -> list[str]:
+        """The names of the categories that the model was not trained with."""
+        return self.categories[self.built_categories :]
+
     @cached_property
     def _usual_share(self) -> float:
         return usual_share(self.retriever.labels, self.built_categories)

@@ -326,3 +326,24 @@ def test_help_gives_an_example_for_every_act(run) -> None:
         code, out, _ = run(act, "--help")
         assert code == 0
         assert f"example: mmhash index {act}" in out
+
+
+def test_a_file_name_that_is_no_text_or_moves_the_cursor_is_one_line(root: Path, run) -> None:
+    for name in ("a\x1b[2Jb.png", "caf\udce9.png"):
+        shutil.copy(root / "pictures/0.png", root / name)
+        code, _, said = run("add", name, "--labels", "cat")
+        assert code == 1
+        assert "holds control characters, or letters that are no UTF-8; rename it" in said
+        assert said.isprintable()
+
+
+def test_info_outlives_a_damaged_earlier_version(root: Path, run) -> None:
+    run("add", "pictures/0.png", "--labels", "cat")
+    run("add", "pictures/1.png", "--labels", "cat")
+    (root / "collection/versions/0001/version.json").write_text("{")
+    code, out, _ = run("info")
+    assert code == 0
+    assert "     1  damaged (" in out
+    assert run("undo")[0] == 0
+    assert "0001: damaged" in run("info")[2]
+    assert run("undo")[1] == "version 1 -> 0\npredictions search index/ as built\n"

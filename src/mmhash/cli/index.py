@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from mmhash.cli.terminal import harmless
 from mmhash.errors import InputError
 
 if TYPE_CHECKING:
@@ -104,6 +105,7 @@ def _image_id(text: str) -> int:
 
 def run_index(chosen: argparse.Namespace) -> None:
     """Do what ``mmhash index`` was asked; raises InputError in one line where it cannot."""
+    sys.stdout.reconfigure(errors="replace")  # type: ignore[union-attr]  # ? for a lacking letter
     if chosen.act == "add":
         lists = [file for file in chosen.files if file.suffix.lower() == ".csv"]
         if lists and (len(chosen.files) > 1 or chosen.labels is not None or chosen.caption):
@@ -321,7 +323,7 @@ def _info(as_json: bool) -> None:
         mark = "*" if version["version"] == about["version"] else " "
         print(f"{mark} {version['version']:>4}  {version['did']} ({version['bytes']:,} bytes)")
     for row in about["added"][:LISTED]:
-        print(f"  {row['image_id']}  {'; '.join(row['labels'])}  {row['path']}")
+        print(harmless(f"  {row['image_id']}  {'; '.join(row['labels'])}  {row['path']}"))
     if len(about["added"]) > LISTED:
         print(f"  and {len(about['added']) - LISTED:,} more added images: --json lists all")
     added = [f"{c['name']} {c['images']:,}" for c in about["categories"] if c["added"]]
