@@ -119,7 +119,11 @@ def run_index(chosen: argparse.Namespace) -> None:
             chosen.wrong_usage("name image ids, or one --category")
         _remove(chosen.images, chosen.category)
     elif chosen.act == "info":
-        _info(chosen.json)
+        try:
+            _info(chosen.json)
+            sys.stdout.flush()
+        except BrokenPipeError:  # whoever read our lines has seen enough
+            sys.stdout = open("/dev/null", "w", encoding="utf-8")  # noqa: PTH123, SIM115
     elif chosen.act == "rebuild":
         with _no_garbage():
             _rebuild()
