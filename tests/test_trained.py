@@ -1,4 +1,5 @@
 import json
+import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -18,6 +19,9 @@ from mmhash.prediction import Prediction
 from mmhash.trained import TrainedRun
 
 Make = Callable[..., Path]
+
+TINY_UCMFH = {"batch_size": 16, "hidden": 16, "num_epochs": 1}
+TINY_AGCH = {"batch_size": 16, "hidden": 32, "num_epochs": 1, "graph_dims": [32]}
 
 
 @pytest.fixture(scope="module")
@@ -181,10 +185,11 @@ def test_the_other_heads_tag_as_evaluate_did(head: str, retrained: Make) -> None
             "knn": {"distance": "hybrid"},
         },
         {"index": {"captions": "all"}},
+        {"encoder": {"unfreeze": "last_n", "last_n": 1}, "features": {"dtype": "float32"}},
+        {"model": {"name": "agch"}, "agch": TINY_AGCH},
+        {"model": {"name": "ucmfh"}, "ucmfh": {**TINY_UCMFH, "attention": "sample"}},
     ],
-    ids=lambda changes: "-".join(
-        f"{k}.{v}" for block in changes.values() for k, v in block.items()
-    ),
+    ids=lambda changes: "-".join(str(next(iter(block.values()))) for block in changes.values()),
 )
 def test_every_method_tags_as_evaluate_did(changes: dict[str, Any], retrained: Make) -> None:
     folder = retrained(changes)
@@ -207,8 +212,7 @@ def test_a_model_of_captions_alone_asks_for_one(retrained: Make) -> None:
 
 
 def test_a_method_without_codes_of_single_pairs_is_refused(retrained: Make) -> None:
-    small = {"batch_size": 16, "hidden": 16, "num_epochs": 1, "attention": "batch"}
-    folder = retrained({"model": {"name": "ucmfh"}, "ucmfh": small})
+    folder = retrained({"model": {"name": "ucmfh"}, "ucmfh": TINY_UCMFH})
     with pytest.raises(InputError, match=r"ucmfh\.attention=sample"):
         mmhash.load(folder).predict([of_split(folder, "test")[0]["path"]])
 
@@ -342,3 +346,27 @@ def test_importing_the_package_does_not_import_torch() -> None:
 
     code = "import mmhash, sys; assert 'torch' not in sys.modules and callable(mmhash.load)"
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_the_example_of_the_readme_runs(
+    repository: Path,
+    retrained: Make,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    readme = (repository / "README.md").read_text(encoding="utf-8")
+    examples = [
+        block.split("```")[0]
+        for block in readme.split("```python\n")[1:]
+        if "mmhash.load(" in block.split("```")[0]
+    ]
+    if not examples:
+        pytest.skip("README.md has no example of mmhash.load")
+    folder = retrained({})
+    monkeypatch.chdir(folder)
+    for example in examples:
+        for name in re.findall(r'"(data/[^"]+\.jpg)"', example):
+            Path(name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(of_split(folder, "test")[0]["path"], name)
+        exec(example, {})
+    assert capsys.readouterr().out

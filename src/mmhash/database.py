@@ -18,6 +18,8 @@ from mmhash.params import Params
 from mmhash.prediction import Voter
 from mmhash.retriever import Retriever, open_retriever
 
+About = tuple[int, str, list[str], Path | None]  # image id, caption, categories, picture
+
 
 @dataclass(frozen=True)
 class Database:
@@ -38,6 +40,7 @@ class Database:
     images: pa.Table
     pictures: Path
     added: Mapping[int, Path] = field(default_factory=dict)
+    _about: dict[int, About] = field(default_factory=dict, repr=False)
 
     @property
     def added_categories(self) -> list[str]:
@@ -77,8 +80,7 @@ class Database:
             found.rows[start : min(start + k, stop)]
             for start, stop in zip(found.lims[:-1], found.lims[1:], strict=True)
         ]
-        unique = np.unique(np.concatenate(rows))
-        about = dict(zip(unique.tolist(), self._described(unique), strict=True))
+        self._describe(np.unique(np.concatenate(rows)))
         lists = []
         for start, near in zip(found.lims[:-1], rows, strict=True):
             distances = found.distances[start : start + len(near)]
@@ -87,15 +89,16 @@ class Database:
                 [
                     Voter(image_id, float(distance), float(share), caption, list(names), picture)
                     for (image_id, caption, names, picture), distance, share in zip(
-                        (about[row] for row in near.tolist()), distances, shares, strict=True
+                        (self._about[row] for row in near.tolist()), distances, shares, strict=True
                     )
                     if share > 0
                 ]
             )
         return lists
 
-    def _described(self, rows: np.ndarray) -> list[tuple[int, str, list[str], Path | None]]:
-        """Return image id, caption, names of the labels and picture file of each row."""
+    def _describe(self, rows: np.ndarray) -> None:
+        """Look up image id, caption, names of the labels and picture file of rows not yet known."""
+        rows = np.array([row for row in rows.tolist() if row not in self._about], dtype=np.int64)
         ids = self.retriever.image_id[rows]
         place = np.minimum(np.searchsorted(self._image_ids, ids), len(self._image_ids) - 1)
         if not np.array_equal(self._image_ids[place], ids):
@@ -103,7 +106,6 @@ class Database:
                 "the index names images that data/images.parquet lacks; run dvc repro build_index"
             )
         table = self.images.take(pa.array(place)).to_pylist()
-        found = []
         for image, row, image_id in zip(table, rows.tolist(), ids.tolist(), strict=True):
             number = max(int(self.caption_number[row]), 0)
             caption = image["captions"][number] if number < len(image["captions"]) else ""
@@ -112,8 +114,7 @@ class Database:
             if image["file_name"]:
                 path = image_path(self.pictures, image["folder"], image["file_name"])
                 path = path if path.is_file() else None
-            found.append((image_id, caption, names, path))
-        return found
+            self._about[row] = (image_id, caption, names, path)
 
 
 def open_database(root: Path, params: Params, device: str = "cpu") -> Database:

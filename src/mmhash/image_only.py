@@ -13,11 +13,12 @@ of the picture's caption                                                   .356 
 zero                                                                       .060 / .100
 mean of all training captions                                              .205 / .242
 the image's direction, at the captions' mean magnitude                     .260 / .277
-mean of the class prompts, by softmax of the zero-shot cosines (τ = .05)   .250 / .277
+mean of the class prompts, by softmax of the zero-shot cosines (τ = .1)    .257 / .275
 nearest training captions by cosine with the image (10)                    .256 / .282
-captions of the nearest training pictures (1 / 10 / 50)                    .243 / .267
-                                                                           .266 / .295
-                                                                           .258 / .292
+captions of the nearest training pictures: of 1                            .243 / .267
+of 5                                                                       .267 / .286
+of 10                                                                      .264 / .296
+of 50                                                                      .259 / .292
 =========================================================================  =============
 
 (``benchmarks/image_only.py`` measures it.) It is also the only one of them that stays sound where

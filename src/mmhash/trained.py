@@ -1,8 +1,7 @@
-"""A finished run as one object that tags new pictures: towers, model, database, thresholds.
+"""A finished run as one object that tags new pictures: towers, model, database, thresholds::
 
-    >>> import mmhash
-    >>> run = mmhash.load("path/of/the/checkout")             # doctest: +SKIP
-    >>> run.predict(["cat.jpg"], ["a cat on a sofa"])[0].tags  # doctest: +SKIP
+    run = mmhash.load("path/of/the/checkout")
+    run.predict(["cat.jpg"], ["a cat on a sofa"])[0].tags
 
 New pictures take the way of those of the training: the same decoding, the same lower-cased text,
 the rounding and scaling of the stored features, the model in evaluation mode. So a test picture

@@ -15,9 +15,17 @@ def exit_of(*arguments: str) -> int:
 
 
 def test_help_gives_an_example_and_exits_well(capsys: pytest.CaptureFixture[str]) -> None:
-    for command in ("doctor", "cost", "ablate"):
+    for command in ("doctor", "cost", "ablate", "predict"):
         assert exit_of(command, "--help") == 0
         assert f"example: mmhash {command}" in capsys.readouterr().out
+
+
+def test_help_waits_for_none_of_the_heavy_libraries() -> None:
+    code = (
+        "import sys, mmhash.cli.main; "
+        "assert not {'torch', 'transformers', 'pyarrow', 'numpy'} & set(sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
 
 
 def test_wrong_usage_is_exit_code_two(capsys: pytest.CaptureFixture[str]) -> None:

@@ -68,7 +68,7 @@ def test_colours_follow_the_terminal_and_no_color(monkeypatch: pytest.MonkeyPatc
         assert colours(stream) == 0
 
 
-@pytest.mark.parametrize("size", [(200, 100), (100, 300), (1, 1), (16, 12)])
+@pytest.mark.parametrize("size", [(200, 100), (100, 300), (1, 1), (24, 16)])
 @pytest.mark.parametrize("shades", [256, 1 << 24])
 def test_a_thumbnail_shows_the_colours_and_resets_them(
     size: tuple[int, int], shades: int, tmp_path: Path

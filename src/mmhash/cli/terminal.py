@@ -11,7 +11,7 @@ from tqdm import tqdm
 
 ZERO_WIDTH_JOINER = "\u200d"  # holds an emoji of several parts together
 Rgb = tuple[int, int, int]
-THUMBNAIL = (16, 12)  # pixels wide and high; a character shows two of them, one above the other
+THUMBNAIL = (24, 16)  # pixels wide and high; a character shows two of them, one above the other
 
 
 def harmless(text: str) -> str:
