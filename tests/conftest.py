@@ -102,6 +102,48 @@ def two_ranks(tmp_path: Path) -> Callable[[str, str], TwoRanks]:
     return lambda body, names: TwoRanks(tmp_path / "program.py", body, names)
 
 
+def _make_run(root: Path, kind: str = "flat", captions: str = "first", seed: int = 0) -> Path:
+    """What a run leaves as far as the database goes: data/, model/ and index/ of 30 images.
+
+    Codes have 16 bits. With ``captions`` all every image has two items. Ids are 100 to 129; the
+    data set has an image 500 besides.
+    """
+    import numpy as np
+    import pyarrow as pa
+
+    from mmhash.changes import Contents, write_contents
+    from mmhash.codes import binarise, pack
+    from mmhash.files import write_json, write_table
+
+    names, each = ["cat", "dog", "fire hydrant"], 2 if captions == "all" else 1
+    rng = np.random.default_rng(seed)
+    soft = rng.uniform(-1, 1, (30 * each, 16)).astype(np.float32)
+    ids = np.arange(100, 130, dtype=np.int64)
+    contents = Contents(
+        items=pack(binarise(soft)),
+        soft=soft.astype(np.float16),
+        labels=np.repeat(rng.integers(0, 2, (30, len(names)), dtype=np.uint8), each, axis=0),
+        image_id=np.repeat(ids, each),
+        caption=np.tile(np.arange(each, dtype=np.int32), 30) - (captions == "mean"),
+        meta={"kind": kind, "metric": "hamming", "bits": 16, "captions": captions},
+    )
+    (root / "index").mkdir(parents=True)
+    write_contents(root / "index", contents)
+    categories = [{"id": 3 * place, "name": name} for place, name in enumerate(names)]
+    write_json(root / "data" / "categories.json", categories)
+    files = {"folder": [""] * 31, "file_name": [""] * 31}
+    images = pa.table({"image_id": [*ids.tolist(), 500], **files})
+    write_table(root / "data" / "images.parquet", images)
+    write_json(root / "model" / "config.json", {"best_val_mAP": seed})
+    return root
+
+
+@pytest.fixture(scope="session")
+def make_run() -> Callable[..., Path]:
+    """Make what a run leaves as far as the database goes: (root, kind, captions, seed)."""
+    return _make_run
+
+
 SMALL_RUN = {
     "run": {"dataset": "coco2014"},
     "datasets": {
@@ -146,6 +188,12 @@ def _run_stages(folder: Path, changes: dict[str, Any], stages: Sequence[str]) ->
             with pytest.raises(SystemExit) as ended:
                 runpy.run_path(str(REPOSITORY / "stages" / f"{stage}.py"), run_name="__main__")
             assert not ended.value.code, stage
+
+
+@pytest.fixture(scope="session")
+def run_stages() -> Callable[[Path, dict[str, Any], Sequence[str]], None]:
+    """Change params.yaml in a folder and run stages there."""
+    return _run_stages
 
 
 @pytest.fixture(scope="session")

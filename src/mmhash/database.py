@@ -1,5 +1,6 @@
 """The database that a prediction searches, with what there is to say of each of its items."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -7,9 +8,11 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
+from mmhash.added_categories import added_scores, usual_share
+from mmhash.collection import open_collection
 from mmhash.data.coco import image_path
 from mmhash.errors import InputError
-from mmhash.files import read_json, read_npy, read_table
+from mmhash.files import read_npy, read_table
 from mmhash.index.neighbours import Neighbours
 from mmhash.params import Params
 from mmhash.prediction import Voter
@@ -22,17 +25,45 @@ About = tuple[int, str, list[str], Path | None]  # image id, caption, categories
 class Database:
     """A retriever, the names of the categories that its labels are in, and its images.
 
+    The first ``built_categories`` are those that the model was trained with.
+
     ``caption_number`` (M,) int32 says which caption an item was indexed with, -1 for the mean of
     all. ``images`` is the table of images with image_id (ascending), folder, file_name and
-    captions; ``pictures`` the root of their files.
+    captions; ``pictures`` the root of their files. ``added`` says where small copies lie of those
+    that the user added, by image id.
     """
 
     retriever: Retriever
     categories: list[str]
+    built_categories: int
     caption_number: np.ndarray
     images: pa.Table
     pictures: Path
+    added: Mapping[int, Path] = field(default_factory=dict)
     _about: dict[int, About] = field(default_factory=dict, repr=False)
+
+    @property
+    def added_categories(self) -> list[str]:
+        """The names of the categories that the model was not trained with."""
+        return self.categories[self.built_categories :]
+
+    @cached_property
+    def _usual_share(self) -> float:
+        return usual_share(self.retriever.labels, self.built_categories)
+
+    def scores(
+        self, found: Neighbours, votes: np.ndarray, queries: np.ndarray, soft: np.ndarray | None
+    ) -> np.ndarray:
+        """Return the scores (n, C): the ``votes``, but for added categories.
+
+        Those are scored as :mod:`mmhash.added_categories` says. ``found`` are the neighbours of
+        ``queries`` and their ``soft`` codes.
+        """
+        built = self.built_categories
+        if built == len(self.categories):
+            return votes
+        scored = added_scores(self.retriever, built, self._usual_share, found, queries, soft)
+        return np.concatenate([votes[:, :built], scored], axis=1)
 
     @cached_property
     def _image_ids(self) -> np.ndarray:
@@ -79,7 +110,7 @@ class Database:
             number = max(int(self.caption_number[row]), 0)
             caption = image["captions"][number] if number < len(image["captions"]) else ""
             names = [self.categories[c] for c in np.flatnonzero(self.retriever.labels[row])]
-            path = None
+            path = self.added.get(image_id)
             if image["file_name"]:
                 path = image_path(self.pictures, image["folder"], image["file_name"])
                 path = path if path.is_file() else None
@@ -87,14 +118,16 @@ class Database:
 
 
 def open_database(root: Path, params: Params, device: str = "cpu") -> Database:
-    """Open what ``build_index`` wrote below the checkout ``root``.
+    """Open the database of the checkout ``root``: ``index/``, or what a user has made of it.
 
     This function alone decides which database predictions search. Raises :class:`InputError`
-    naming the file that is missing or does not fit the others.
+    naming the file that is missing or does not fit the others, and where a user's changes belong to
+    another training (:func:`mmhash.collection.open_collection`).
     """
-    folder = root / "index"
+    collection = open_collection(root)
+    folder = collection.folder
     retriever = open_retriever(params.knn, folder, device)
-    categories = [entry["name"] for entry in read_json(root / "data" / "categories.json")]
+    categories = [entry["name"] for entry in collection.categories]
     numbers = read_npy(folder / "caption.npy")
     if retriever.labels.shape[1] != len(categories) or len(numbers) != len(retriever.labels):
         raise InputError(
@@ -102,11 +135,22 @@ def open_database(root: Path, params: Params, device: str = "cpu") -> Database:
             f"numbers do not fit {len(categories)} categories and {len(retriever.labels)} items; "
             "run dvc repro build_index"
         )
-    images = read_table(root / "data" / "images.parquet")
+    columns = ["image_id", "folder", "file_name", "captions"]
+    images = read_table(root / "data" / "images.parquet").select(columns)
+    items = collection.items.to_pylist()
+    added = {
+        "image_id": [item["image_id"] for item in items],
+        "folder": [""] * len(items),
+        "file_name": [""] * len(items),
+        "captions": [[item["caption"] or ""] for item in items],
+    }
+    images = pa.concat_tables([images, pa.table(added, schema=images.schema)])
     return Database(
         retriever=retriever,
         categories=categories,
+        built_categories=collection.built_categories,
         caption_number=numbers,
-        images=images.select(["image_id", "folder", "file_name", "captions"]),
+        images=images.sort_by("image_id"),
         pictures=root / params.dataset.root,
+        added={item["image_id"]: collection.picture(item["sha256"]) for item in items},
     )

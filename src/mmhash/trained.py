@@ -279,6 +279,8 @@ class TrainedRun:
         for found, weights, votes in retriever.votes(encoded.queries, soft):
             rows = slice(len(made), len(made) + len(found))
             logits = None if encoded.logits is None else encoded.logits[rows]
+            near = None if soft is None else soft[rows]
+            votes = database.scores(found, votes, encoded.queries[rows], near)
             for voters, scores, row in zip(
                 database.voters(found, weights), votes, range(rows.start, rows.stop), strict=True
             ):

@@ -5,7 +5,7 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
-from mmhash.cli import predict, report, serve
+from mmhash.cli import index, predict, report, serve
 from mmhash.errors import InputError, exit_code
 
 
@@ -70,6 +70,7 @@ def _parser() -> argparse.ArgumentParser:
         metavar="KEY=VALUE",
         help="a parameter for every row; may be given several times",
     )
+    index.add_parser(commands)
     predict.add_parser(commands)
     report.add_parser(commands)
     serve.add_parser(commands)
@@ -109,6 +110,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         if not chosen.list and chosen.study is None:
             parser.error("mmhash ablate needs an ID; mmhash ablate --list shows them")
         resume_hint = "the same command goes on with what is missing"
+    elif chosen.command == "index":
+        resume_hint = "nothing was changed"
 
     def run() -> None:
         nonlocal failed
@@ -126,6 +129,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
                 ablate(chosen.study, chosen.seeds, {**dict(chosen.overrides), **dataset})
         elif chosen.command == "report":
             report.report(chosen.out)
+        elif chosen.command == "index":
+            index.run_index(chosen)
         elif chosen.command == "predict":
             failed = not predict.predict(chosen)
         elif chosen.command == "serve":

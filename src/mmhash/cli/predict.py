@@ -173,6 +173,10 @@ def _in_full(
         name += " " * (width - columns_of(name))
         mark = "✓" if tag.chosen else " "
         lines.append(f"  {mark} {name}  {_figure(tag.score)}  {bar(tag.score, BAR)}")
+    added = set(run.database.added_categories)
+    if own := [tag.name for tag in made.tags if tag.name in added]:
+        told = f"added after the training, scored by their own examples: {', '.join(own)}"
+        lines.append(f"  {shortened(told, columns - 2)}")
     shown = made.neighbours[:SHOWN]
     lines.append(f"  neighbours that voted, the nearest {len(shown)} of {len(made.neighbours)}:")
     bits = run.database.retriever.index.bits
