@@ -34,6 +34,7 @@ FLOORS = [
     ["plots"],
     ["page"],
     ["serve"],
+    ["export"],
     ["cli"],
 ]
 HEIGHT = {name: floor for floor, names in enumerate(FLOORS) for name in names}

@@ -15,7 +15,7 @@ def exit_of(*arguments: str) -> int:
 
 
 def test_help_gives_an_example_and_exits_well(capsys: pytest.CaptureFixture[str]) -> None:
-    for command in ("doctor", "cost", "ablate", "index", "predict", "report", "serve"):
+    for command in ("doctor", "cost", "ablate", "index", "predict", "report", "serve", "export"):
         assert exit_of(command, "--help") == 0
         assert f"example: mmhash {command}" in capsys.readouterr().out
 

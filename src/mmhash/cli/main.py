@@ -5,14 +5,14 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
-from mmhash.cli import index, predict, report, serve
+from mmhash.cli import export, index, predict, report, serve
 from mmhash.errors import InputError, exit_code
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="mmhash",
-        description="Look at the machine and at the runs of an mmhash checkout.",
+        description="Look at the machine, run studies, and use what was trained: tag, add, show.",
         epilog="Exit codes: 0 ok, 1 failed, 2 wrong usage. Run it from the repository's root.",
     )
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
@@ -70,10 +70,8 @@ def _parser() -> argparse.ArgumentParser:
         metavar="KEY=VALUE",
         help="a parameter for every row; may be given several times",
     )
-    index.add_parser(commands)
-    predict.add_parser(commands)
-    report.add_parser(commands)
-    serve.add_parser(commands)
+    for command in (predict, index, report, serve, export):
+        command.add_parser(commands)
     return parser
 
 
@@ -112,6 +110,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         resume_hint = "the same command goes on with what is missing"
     elif chosen.command == "index":
         resume_hint = "nothing was changed"
+    elif chosen.command == "export" and chosen.load and chosen.engine is None:
+        parser.error("mmhash export --load needs --for pgvector or --for milvus")
 
     def run() -> None:
         nonlocal failed
@@ -127,14 +127,16 @@ def main(arguments: Sequence[str] | None = None) -> None:
             else:
                 dataset = {} if chosen.dataset is None else {"run.dataset": chosen.dataset}
                 ablate(chosen.study, chosen.seeds, {**dict(chosen.overrides), **dataset})
-        elif chosen.command == "report":
-            report.report(chosen.out)
-        elif chosen.command == "index":
-            index.run_index(chosen)
         elif chosen.command == "predict":
             failed = not predict.predict(chosen)
+        elif chosen.command == "index":
+            index.run_index(chosen)
+        elif chosen.command == "report":
+            report.report(chosen.out)
         elif chosen.command == "serve":
             serve.serve(chosen.run, chosen.port)
+        elif chosen.command == "export":
+            export.export(chosen.folder, chosen.engine, chosen.load)
         elif chosen.checkpoint is not None:
             from mmhash.cli.checkpoint import check_checkpoint
 
