@@ -1,11 +1,16 @@
-"""Pictures of the pages for the README: docs/images/report-*.png, serve-*.png, under 200 kB each.
+"""Pictures for the README: docs/images/report-*.png, serve-*.png, predict.png, under 200 kB each.
 
 Run ``mmhash report`` on the sample first, then ``python scripts/readme_pictures.py``. Those of
-``mmhash serve`` show a test picture with its own caption. Needs Chromium and the packages of
+``mmhash serve`` and ``mmhash predict`` show a test picture with its own caption; the latter is what
+a terminal with colours gets, drawn by the browser. Needs Chromium and the packages of
 requirements-test.txt.
 """
 
+import html
 import io
+import os
+import pty
+import re
 import shutil
 import signal
 import subprocess
@@ -15,7 +20,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from PIL import Image
-from playwright.sync_api import Page, sync_playwright
+from playwright.sync_api import Browser, Page, sync_playwright
 
 PAGE = Path("reports/index.html")
 OUT = Path("docs/images")
@@ -24,6 +29,9 @@ COLOURS = 128  # of the palette; screenshots of text and charts have few
 DESKTOP, TALL, PHONE = (1080, 760), (1080, 960), (390, 780)
 ASKED = Path("data/sample/raw/images/val2014/COCO_val2014_000000013483.jpg")  # of the test split
 CAPTION = "two traffic signals standing above a car"
+
+TAGGED = Path("data/sample/raw/images/val2014/COCO_val2014_000000011130.jpg")  # of test, too
+TAGGED_CAPTION = "A giraffe in front of an elephant on the savanna"
 
 
 def overview(page: Page) -> None:
@@ -108,6 +116,7 @@ def main() -> None:
             size = save(page.screenshot(), OUT / f"{name}.png")
             print(f"{OUT / name}.png: {size / 1e3:.0f} kB")
             context.close()
+        print(f"{OUT / 'predict.png'}: {predicted(started) / 1e3:.0f} kB")
         started.close()
 
 
@@ -126,6 +135,48 @@ def served() -> Iterator[str]:
     finally:
         server.send_signal(signal.SIGINT)
         server.wait()
+
+
+def predicted(browser: Browser) -> int:
+    """Draw what ``mmhash predict`` shows in a terminal with colours; return the bytes."""
+    code = "import sys; from mmhash.cli.main import main; main(sys.argv[1:])"
+    command = [sys.executable, "-c", code, "predict", str(TAGGED), "--caption", TAGGED_CAPTION]
+    outer, inner = pty.openpty()
+    environment = os.environ | {"TERM": "xterm-256color", "COLORTERM": "truecolor", "COLUMNS": "90"}
+    environment.pop("NO_COLOR", None)
+    asked = subprocess.Popen(  # noqa: S603
+        command, stdout=inner, stderr=subprocess.DEVNULL, env=environment
+    )
+    os.close(inner)
+    written = b""
+    try:
+        while part := os.read(outer, 1 << 16):
+            written += part
+    except OSError:  # the other end is closed and all is read
+        pass
+    os.close(outer)
+    if asked.wait():
+        sys.exit("mmhash predict failed")
+    page = browser.new_page(viewport={"width": 720, "height": 400})
+    style = "margin: 0; padding: 12px; background: #1b1e26; color: #d8dbe2; font: 13px/15px DejaVu Sans Mono"
+    page.set_content(f'<pre style="{style}; display: inline-block">{coloured(written.decode())}')
+    page.evaluate("document.body.style = 'margin: 0; background: #1b1e26'")
+    return save(page.locator("pre").screenshot(), OUT / "predict.png")
+
+
+def coloured(text: str) -> str:
+    """Return HTML for ``text`` with escape sequences of 24-bit colours."""
+    shown, front, back = [], "", ""
+    for codes, plain in re.findall("\x1b\\[([0-9;]*)m|([^\x1b]+)", text.replace("\r", "")):
+        if plain:
+            colours = f"color: {front or 'inherit'}; background: {back or 'none'}"
+            shown.append(f'<span style="{colours}">{html.escape(plain)}</span>')
+        elif codes in ("", "0"):
+            front = back = ""
+        for ground, red, green, blue in re.findall("([34]8);2;([0-9]+);([0-9]+);([0-9]+)", codes):
+            colour = f"rgb({red} {green} {blue})"
+            front, back = (colour, back) if ground == "38" else (front, colour)
+    return "".join(shown)
 
 
 def save(screenshot: bytes, path: Path) -> int:
