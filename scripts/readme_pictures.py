@@ -158,9 +158,11 @@ def predicted(browser: Browser) -> int:
     if asked.wait():
         sys.exit("mmhash predict failed")
     page = browser.new_page(viewport={"width": 720, "height": 400})
-    style = "margin: 0; padding: 12px; background: #1b1e26; color: #d8dbe2; font: 13px/15px DejaVu Sans Mono"
-    page.set_content(f'<pre style="{style}; display: inline-block">{coloured(written.decode())}')
-    page.evaluate("document.body.style = 'margin: 0; background: #1b1e26'")
+    style = (
+        "body { margin: 0 } pre { display: inline-block; margin: 0; padding: 12px; "
+        "background: #1b1e26; color: #d8dbe2; font: 13px/15px DejaVu Sans Mono }"
+    )
+    page.set_content(f"<style>{style}</style><pre>{coloured(written.decode())}")
     return save(page.locator("pre").screenshot(), OUT / "predict.png")
 
 
