@@ -1,5 +1,6 @@
 """extract_features: every picture and caption through the frozen towers, once."""
 
+import logging
 import sys
 from contextlib import nullcontext
 from functools import partial
@@ -29,6 +30,7 @@ from mmhash.params import Params, load_params
 from mmhash.ranks import Ranks, joined, restarted
 
 OUT = Path("features")
+logger = logging.getLogger("mmhash")
 
 
 def encode(params: Params, root: Path, device: torch.device, ranks: Ranks) -> int:
@@ -52,6 +54,8 @@ def encode(params: Params, root: Path, device: torch.device, ranks: Ranks) -> in
     key = extraction_key(images, towers, **stored, raw=sha256_file("data/manifest.json"))
     cache = Path(ranks.agree(lambda: str(cache_dir("extract_features", key))))
     batch = ranks.agree(lambda: extraction_batch(profile.extract_batch, towers, cache))
+    if ranks.first:
+        logger.info("extraction: batches of %d rows", batch)
     extract(
         images,
         partial(image_path, root),

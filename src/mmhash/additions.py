@@ -39,7 +39,7 @@ class Addition:
 
 def read_list(file: Path) -> list[Addition]:
     """Read a CSV list of pictures; raises :class:`InputError` naming the row that is wrong."""
-    csv.field_size_limit(LONGEST_CELL)  # Python's own bound is 131,072
+    bound = csv.field_size_limit(LONGEST_CELL)  # Python's own is 131,072
     try:
         with file.open(encoding="utf-8-sig", newline="") as stream:
             reader = csv.DictReader(stream, strict=True)
@@ -57,6 +57,8 @@ def read_list(file: Path) -> list[Addition]:
         raise InputError(f"{file}: not a CSV file in UTF-8 ({error})") from None
     except OSError as error:
         raise InputError(f"{file}: cannot be read ({error.strerror})") from None
+    finally:
+        csv.field_size_limit(bound)  # one for the whole process
 
 
 def _of_row(row: dict[Any, Any], file: Path, line: int) -> Addition:

@@ -107,7 +107,6 @@ def extract(
     )
     if len(missing) < len(ranges):
         logger.info("extraction: %d of %d shards done", len(ranges) - len(missing), len(ranges))
-    logger.info("extraction: batches of %d rows", batch)
     todo = [ranges[at] for at in ranks.share(missing)]
     chunks = decoded(
         images,
