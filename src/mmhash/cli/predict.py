@@ -74,14 +74,6 @@ def predict(chosen: argparse.Namespace) -> bool:
 
     Raises :class:`InputError` where the run, the pictures or the captions are at fault.
     """
-    try:
-        return _predict(chosen)
-    except BrokenPipeError:  # whoever read our lines has seen enough
-        sys.stdout = open("/dev/null", "w", encoding="utf-8")  # noqa: PTH123, SIM115
-        return False
-
-
-def _predict(chosen: argparse.Namespace) -> bool:
     pictures = find_pictures(chosen.images)
     captions = _captions(chosen, pictures)
     # Thousands of modules are about to come and none of them to go: looking for garbage among them,
