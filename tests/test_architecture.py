@@ -25,7 +25,7 @@ FLOORS = [
     ["training"],
     ["features", "experiment", "tuned", "unfreezing", "image_only"],
     ["heads"],
-    ["prediction"],
+    ["prediction", "measured"],
     ["database"],
     ["trained"],
     ["evaluation", "across", "ablations"],

@@ -136,12 +136,13 @@ def _captions(chosen: argparse.Namespace, pictures: Sequence[Found]) -> Sequence
 def accuracy_line(run: "TrainedRun", image_only: bool) -> str:
     """Return how good predictions of this kind were on test, with the 95 % interval."""
     paired, alone = run.accuracy(False), run.accuracy(True)
-    told = "" if paired is None else f"test mAP {_figure(paired['mAP'])}"
+    unknown = "accuracy not measured" + (f": {run.moved}; dvc repro measures it" * bool(run.moved))
+    told = unknown if paired is None else f"test mAP {_figure(paired['mAP'])}"
     if not image_only:
         kind = "with caption" if run.inputs == "both" else f"by the {run.inputs} alone"
-        return f"{kind}: {told or 'accuracy not measured'}"
+        return f"{kind}: {told}"
     if alone is None:
-        return "image only: accuracy not measured"
+        return f"image only: {unknown}"
     low, high = _figure(alone["mAP_low"]), _figure(alone["mAP_high"])
     return (
         f"image only: test mAP {_figure(alone['mAP'])} (95 % {low} to {high}), with caption "
