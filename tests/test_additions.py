@@ -1,6 +1,7 @@
 """What a user wants to add, before a model sees it."""
 
 import contextlib
+import os
 from pathlib import Path
 
 import pyarrow as pa
@@ -77,6 +78,15 @@ def test_a_caption_of_100000_letters_is_a_caption(tmp_path: Path) -> None:
     (found,) = read_list(write_list(tmp_path, f"file,labels,caption\na.jpg,dog,{'é ' * 50_000}\n"))
     assert found.caption is not None
     assert len(found.caption) == 99_999
+
+
+@pytest.mark.parametrize("name", ["loop.jpg", "zero\0.jpg", "pipe.jpg"])
+def test_what_is_no_file_is_one_line(tmp_path: Path, name: str) -> None:
+    (tmp_path / "loop.jpg").symlink_to("loop.jpg")
+    os.mkfifo(tmp_path / "pipe.jpg")
+    with pytest.raises(InputError, match=r"is no name of a file|is a pipe or a device") as raised:
+        addition(tmp_path / name, "dog", None, "list.csv line 2")
+    assert str(raised.value).isprintable()
 
 
 @pytest.mark.parametrize("name", ["<script>alert(1)</script>", "🦒", "זברה", "👩‍🚀", "a" * 100])

@@ -10,7 +10,7 @@ PACKAGE = Path(__file__).resolve().parents[1] / "src" / "mmhash"
 FLOORS = [
     ["errors"],
     ["files", "seeding", "progress", "ranks"],
-    ["method_params"],
+    ["method_params", "wholeness"],
     ["cost", "params", "tracking"],
     ["data"],
     ["encoders"],
@@ -25,7 +25,7 @@ FLOORS = [
     ["training"],
     ["features", "experiment", "tuned", "unfreezing", "image_only"],
     ["heads"],
-    ["prediction"],
+    ["prediction", "measured"],
     ["database"],
     ["trained"],
     ["evaluation", "across", "ablations"],

@@ -1,5 +1,6 @@
 """Versions on disk: what a kill, a second process and time do to them."""
 
+import errno
 import json
 import os
 import shutil
@@ -325,6 +326,60 @@ def test_threads_of_one_process_wait_too(root: Path) -> None:
     for thread in threads:
         thread.join()
     assert order == ["in", "out", "in", "out"]
+
+
+@pytest.mark.parametrize("content", [None, b"", b"{}", b"[1]", b"null"])
+@pytest.mark.parametrize("file", [*INDEX_FILES, "categories.json"])
+def test_a_damaged_database_names_the_way_back(
+    root: Path, file: str, content: bytes | None
+) -> None:
+    add(root, 1)
+    path = open_collection(root).folder / file
+    path.unlink()
+    if content is not None:
+        path.write_bytes(content)
+    with pytest.raises(
+        InputError, match=r"0001: damaged .*; go back with mmhash index undo"
+    ) as told:
+        open_collection(root)
+    assert "build_index" not in str(told.value)
+    undo(root)
+    assert open_collection(root).version == 0
+
+
+def test_files_of_two_versions_are_damage(root: Path) -> None:
+    folders = [add(root, seed, new=names).folder for seed, names in ((1, None), (2, ["okapi"]))]
+    shutil.copy(folders[0] / "labels.npy", folders[1] / "labels.npy")
+    with pytest.raises(InputError, match=r"0002: damaged \(labels.npy has shape"):
+        open_collection(root)
+
+
+def test_ids_are_not_used_again_after_a_damaged_state(root: Path) -> None:
+    first = add(root, 1).items["image_id"].to_pylist()
+    (root / "collection/state.json").write_text("{")
+    reset(root)
+    assert not set(first) & set(add(root, 2).items["image_id"].to_pylist())
+
+
+def test_a_full_disk_is_one_line_that_says_where(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    add(root, 1)
+
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(collection, "write_json", full)
+    with pytest.raises(InputError, match="collection: cannot be changed: No space left"):
+        undo(root)
+    assert open_collection(root).version == 1
+
+
+def test_a_file_in_the_place_of_the_folder_is_one_line(root: Path) -> None:
+    (root / "collection").touch()
+    for act in (undo, redo, reset):
+        with pytest.raises(InputError, match="collection: cannot be changed: File exists"):
+            act(root)
 
 
 def test_a_reader_needs_no_lock(root: Path) -> None:

@@ -331,6 +331,18 @@ def test_thresholds_from_before_pictures_alone_were_evaluated_are_named(retraine
         mmhash.load(folder).predict([of_split(folder, "test")[0]["path"]])
 
 
+def test_accuracy_is_not_stated_of_votes_that_nobody_measured(retrained: Make) -> None:
+    folder = retrained({})
+    lock = "stages:\n  evaluate:\n    params:\n      params.yaml:\n        knn:\n          k: {}\n"
+    k = mmhash.load(folder).params.knn.k
+    (folder / "dvc.lock").write_text(lock.format(k))
+    assert mmhash.load(folder).accuracy(image_only=True) is not None
+    (folder / "dvc.lock").write_text(lock.format(k + 1))
+    run = mmhash.load(folder)
+    assert run.moved == f"knn.k is {k} and was {k + 1} when evaluate ran"
+    assert (run.accuracy(image_only=True), run.accuracy(image_only=False)) == (None, None)
+
+
 def test_missing_pictures_of_the_database_leave_a_voter_without_one(retrained: Make) -> None:
     folder = retrained({})
     row = of_split(folder, "test")[0]

@@ -6,6 +6,7 @@ A list of many pictures is a CSV file with the columns ``file`` (relative to the
 
 import csv
 import difflib
+import stat
 import unicodedata
 from collections.abc import Callable, Sequence, Set
 from dataclasses import dataclass
@@ -77,11 +78,16 @@ def addition(path: Path, labels: str, caption: str | None, where: str) -> Additi
     White space is trimmed, a caption of nothing else is none. Raises :class:`InputError` where
     there is no label, and for a path, name or caption that holds control characters.
     """
-    if not _is_plain(str(path.resolve())):
+    try:
+        plain = _is_plain(str(path.resolve()))
+    except (OSError, RuntimeError, ValueError) as error:  # links in a circle, a zero byte
+        raise InputError(f"{where}: {str(path)!r} is no name of a file ({error})") from None
+    if not plain:
         raise InputError(
             f"{str(path)!r}: the file's name or a folder's holds control characters, or letters "
             "that are no UTF-8; rename it"
         )
+    refuse_endless(path)
     names = tuple(dict.fromkeys(filter(None, (_tidy(name) for name in labels.split(";")))))
     if not names:
         raise InputError(f"{where}: no label; name at least one category, several with ; between")
@@ -95,6 +101,16 @@ def addition(path: Path, labels: str, caption: str | None, where: str) -> Additi
     if not _is_plain(text):
         raise InputError(f"{where}: the caption holds control characters; write text alone")
     return Addition(path, names, text or None, where)
+
+
+def refuse_endless(file: Path) -> None:
+    """Raise InputError for a pipe, a socket or a device: reading it might wait for ever."""
+    try:
+        kind = file.stat().st_mode
+    except OSError:
+        return  # whoever reads it says why it cannot be
+    if not stat.S_ISREG(kind) and not stat.S_ISDIR(kind):
+        raise InputError(f"{file}: is a pipe or a device; name a file")
 
 
 def _tidy(text: str) -> str:

@@ -40,6 +40,7 @@ import pyarrow as pa
 
 from mmhash.errors import InputError
 from mmhash.files import digest, read_json, read_table, write_json, write_table
+from mmhash.wholeness import check_whole
 
 logger = logging.getLogger(__name__)
 
@@ -109,6 +110,10 @@ def open_collection(root: Path | str = ".") -> Collection:
             f"model/; mmhash index rebuild encodes the {len(collection.items)} pictures that were "
             "added with the model of now, mmhash index reset does without them"
         )
+    try:
+        check_whole(collection.folder, len(collection.categories))
+    except InputError as error:
+        raise _damaged(collection.folder, error) from None
     return collection
 
 
@@ -126,14 +131,20 @@ def open_version(root: Path, version: int) -> Collection:
         about = read_json(folder / "version.json")
         items = read_table(folder / "items.parquet").cast(ITEMS)
         categories = read_json(folder / "categories.json")
+        if not all(type(entry["id"]) is int and str(entry["name"]) for entry in categories):
+            raise ValueError("categories.json: an id is no number, or a name is empty")
         removed, built = list(about["removed"]), int(about["built_categories"])
         base = str(about["base"])
     except (InputError, KeyError, TypeError, ValueError, pa.ArrowInvalid) as error:
-        raise InputError(
-            f"{folder}: damaged ({error}); go back with mmhash index undo, or to index/ as built "
-            "with mmhash index reset"
-        ) from None
+        raise _damaged(folder, error) from None
     return Collection(root, version, folder, categories, built, items, removed, base)
+
+
+def _damaged(folder: Path, why: object) -> InputError:
+    return InputError(
+        f"{folder}: damaged ({why}); go back with mmhash index undo, or to index/ as built with "
+        "mmhash index reset"
+    )
 
 
 def base_of(root: Path) -> str:
@@ -279,7 +290,8 @@ def reset(root: Path | str) -> None:
         except InputError:  # the way out of a damaged file
             names = [folder.name for folder in _versions(root).glob("[0-9]*")]
             numbers = tuple(sorted(int(name) for name in names if name.isdecimal()))
-            state = State(BUILT, numbers, max(numbers, default=0) + 1)
+            ids = [id for number in numbers for id in _added_ids(root, number)]
+            state = State(BUILT, numbers, max(numbers, default=0) + 1, max(ids, default=-1) + 1)
         _move(root, state, BUILT)
 
 
@@ -302,6 +314,15 @@ def _about(root: Path, version: int) -> dict[str, Any]:
         return {"version": version, "parent": BUILT, "did": "damaged"}
 
 
+def _added_ids(root: Path, version: int) -> list[int]:
+    """Return the ids of the pictures that were added up to a version; none where it is damaged."""
+    try:
+        found: list[int] = open_version(root, version).items["image_id"].to_pylist()
+    except InputError:
+        return []
+    return found
+
+
 def _versions(root: Path) -> Path:
     return root / FOLDER / "versions"
 
@@ -320,14 +341,18 @@ def _write_state(root: Path, state: State) -> None:
 @contextmanager
 def _locked(root: Path) -> Iterator[None]:
     """Hold the lock. ``flock`` and not ``lockf``: it keeps threads of one process apart, too."""
-    (root / FOLDER).mkdir(exist_ok=True)
-    with (root / FOLDER / "lock").open("w", encoding="utf-8") as stream:
-        try:
-            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            logger.warning("another process is changing %s; waiting for it", root / FOLDER)
-            fcntl.flock(stream, fcntl.LOCK_EX)
-        yield
+    try:
+        (root / FOLDER).mkdir(exist_ok=True)
+        with (root / FOLDER / "lock").open("w", encoding="utf-8") as stream:
+            try:
+                fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError:
+                logger.warning("another process is changing %s; waiting for it", root / FOLDER)
+                fcntl.flock(stream, fcntl.LOCK_EX)
+            yield
+    except OSError as error:  # a full disk, for one, does not say which
+        where = error.filename or root / FOLDER
+        raise InputError(f"{where}: cannot be changed: {error.strerror or error}") from None
 
 
 def _clean(root: Path) -> None:

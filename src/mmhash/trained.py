@@ -26,6 +26,7 @@ from mmhash.features import features_for, load_features
 from mmhash.files import read_json
 from mmhash.heads import mix, probabilities, scores_of
 from mmhash.image_only import StandIns, open_stand_ins
+from mmhash.measured import accuracy, moved_since, read_thresholds
 from mmhash.models.cross_modal import CrossModalHasher
 from mmhash.models.tagger import Tagger
 from mmhash.models.weights import load_tagger
@@ -164,13 +165,18 @@ class TrainedRun:
     def accuracy(self, image_only: bool) -> dict[str, float] | None:
         """Return mAP, mAP_low and mAP_high on test, of predictions with or without a caption.
 
-        By the head that names the tags; None where ``evaluate`` has not measured it.
+        By the head that names the tags; None where ``evaluate`` has not measured it, or with other
+        settings of the votes than those of now (:attr:`moved`).
         """
-        path = self.root / "metrics" / "eval.json"
-        figures = read_json(path)["test"] if path.is_file() else {}
-        found = figures.get("image_only", {}) if image_only else figures
-        head = found.get(self.params.knn.head)
-        return head and {name: head[name] for name in ("mAP", "mAP_low", "mAP_high")}
+        head = self.params.knn.head
+        if self.moved and head != "classifier":
+            return None
+        return accuracy(self.root, head, image_only)
+
+    @cached_property
+    def moved(self) -> str:
+        """How the votes differ from those that ``evaluate`` measured, in words; "": they do not."""
+        return moved_since(self.root, self.params.knn)
 
     def encode(
         self, images: Sequence[Picture], captions: Sequence[str | None] | None = None
@@ -299,7 +305,7 @@ class TrainedRun:
 
     @cached_property
     def _thresholds(self) -> dict[str, Any]:
-        return read_json(self.root / "predictions" / "thresholds.json")
+        return read_thresholds(self.root)
 
     def _cuts(self, image_only: bool) -> dict[str, Any]:
         """Return what was chosen on val for predictions with or without a caption."""

@@ -1,4 +1,5 @@
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -34,6 +35,39 @@ def test_nothing_to_tag_is_one_line(tmp_path: Path) -> None:
     assert len(find_pictures([str(tmp_path / "a.jpg"), "absent.jpg"])) == 2
 
 
+def test_names_that_could_mean_anything_are_one_line(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="an empty name is no picture"):
+        find_pictures([""])
+    long = "a" * 5000
+    with pytest.raises(InputError, match="no such file or folder"):
+        find_pictures([long])
+    write(tmp_path, "a.jpg")
+    named = find_pictures([str(tmp_path / "a.jpg"), long])  # told with the others, when it is read
+    assert [one.path.name for one in named] == ["a.jpg", long]
+
+
+@pytest.mark.parametrize("named", ["pipe.jpg", ""])
+def test_a_pipe_is_refused_for_it_may_never_end(named: str, tmp_path: Path) -> None:
+    write(tmp_path, "a.jpg")
+    os.mkfifo(tmp_path / "pipe.jpg")
+    with pytest.raises(InputError, match=r"pipe\.jpg: is a pipe or a device; name a file"):
+        find_pictures([str(tmp_path / named)])
+
+
+def test_a_caption_may_hold_whatever_is_a_line_end_to_some(tmp_path: Path) -> None:
+    path = tmp_path / "c.csv"
+    path.write_text(
+        "file,caption\na.jpg,a\u2028cat\x85on\x0ba\x1csofa\nb.jpg,x\n", encoding="utf-8"
+    )
+    assert read_captions(path) == {"a.jpg": "a\u2028cat\x85on\x0ba\x1csofa", "b.jpg": "x"}
+
+
+def test_a_caption_of_a_table_may_be_as_long_as_one_of_a_list_to_add(tmp_path: Path) -> None:
+    path = tmp_path / "c.csv"
+    path.write_text("file,caption\na.jpg," + "word " * 40_000, encoding="utf-8")
+    assert len(read_captions(path)["a.jpg"]) == 200_000
+
+
 @given(
     captions=st.dictionaries(
         st.text(st.characters(exclude_categories=("Cs",)), min_size=1),
@@ -67,11 +101,12 @@ def test_tables_may_have_quotes_tabs_and_a_byte_order_mark(tmp_path: Path) -> No
         ("c.csv", b"file,caption\na.jpg, \n", "line 2: 'a.jpg' has no caption"),
         ("c.csv", b"file,caption\na.jpg,b\nc.jpg,d\na.jpg,e\n", r"line 4: .* already \(line 2\)"),
         ("c.csv", b'file,caption\na.jpg,"b\n', "line 2: unexpected end"),
-        ("c.csv", b"file,caption\na.jpg," + b"x" * 200_000, "line 2: field larger"),
+        ("c.csv", b"file,caption\na.jpg," + b"x" * 10_000_001, "line 2: field larger"),
         ("c.tsv", b"file\tcaption\na.jpg\tb\tc\n", "keep one tab"),
         ("c.json", b"{", "not valid JSON"),
         ("c.json", b"[" * 100_000, "not valid JSON"),
         ("c.json", b"[1]", "must be one object"),
+        ("c.json", b'{"a.jpg": ' + b"1" * 5000 + b"}", "not valid JSON"),
         ("c.json", b'{"a.jpg": 3}', "'a.jpg' has no caption"),
         ("c.json", b'{"a.jpg": "b", "a.jpg": "c"}', "'a.jpg' stands twice"),
     ],

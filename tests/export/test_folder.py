@@ -1,3 +1,5 @@
+import errno
+import os
 from pathlib import Path
 
 import numpy as np
@@ -98,3 +100,46 @@ def test_a_damaged_or_other_export_is_not_loaded(rows, tmp_path):
     (folder / "pgvector" / "items.copy").write_text("")
     with pytest.raises(InputError, match=r"items\.copy: missing or changed"):
         check_export(folder, "pgvector")
+
+
+@pytest.mark.parametrize("name", ["file/codes", "a" * 300, "\udcff", "loop/codes"])
+def test_a_folder_that_cannot_be_is_one_line(rows, tmp_path, name):
+    (tmp_path / "file").write_text("mine")
+    (tmp_path / "loop").symlink_to("loop")
+    before = sorted(tmp_path.iterdir())
+    with pytest.raises(InputError, match=r"cannot be written|no UTF-8") as told:
+        write_export(rows, tmp_path / name)
+    assert len(str(told.value).splitlines()) == 1
+    assert sorted(tmp_path.iterdir()) == before
+
+
+def test_a_full_disk_leaves_the_earlier_export(rows, tmp_path, monkeypatch):
+    write_export(rows, tmp_path / "codes")
+    before = contents(tmp_path)
+
+    def full(*_):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr("mmhash.export.write.write_json", full)
+    with pytest.raises(InputError, match="codes: cannot be written: No space left"):
+        write_export(rows, tmp_path / "codes")
+    assert contents(tmp_path) == before
+
+
+@pytest.mark.parametrize("place", [0, 1])
+def test_ctrl_c_between_two_renames_loses_no_export(rows, tmp_path, monkeypatch, place):
+    write_export(rows, tmp_path / "codes")
+    before, rename, calls = contents(tmp_path), Path.rename, []
+
+    def interrupted(self, target):
+        calls.append(target)
+        if len(calls) == place + 1:
+            if place == 0:
+                rename(self, target)  # done, and then the signal is looked at
+            raise KeyboardInterrupt
+        return rename(self, target)
+
+    monkeypatch.setattr(Path, "rename", interrupted)
+    with pytest.raises(KeyboardInterrupt), replaced(tmp_path / "codes") as new:
+        (new / "codes.parquet").write_bytes(b"new")
+    assert contents(tmp_path) == before

@@ -128,6 +128,8 @@ class Outputs:
             write_npy(folder / f"{head}.npy", self.scores[head])
             cuts[head] = {"global": 0.5, "per_class": [0.45] * len(self.names)}
             cuts[head]["calibration"] = {"slope": 0.9, "intercept": -0.1}
+        if "hybrid" in cuts:
+            cuts["hybrid"]["knn_weight"] = 0.5
         self.json("predictions/thresholds.json", cuts)
         width = self.bits or 8
         plane = self.rng.normal(size=(len(self.names), width))

@@ -30,6 +30,36 @@ def test_the_dataset_is_that_of_the_run_and_not_what_params_say_now(
     assert "says nothing" in run.dataset_line or "say nothing about COCO" in run.dataset_line
 
 
+def test_the_votes_are_those_that_were_measured_and_not_what_params_say_now(
+    make_outputs: Callable[..., Any],
+) -> None:
+    made = make_outputs()
+    now = made.run().params.knn
+    assert made.run().votes == now.model_dump()
+    lock = "stages:\n  evaluate:\n    params:\n      params.yaml:\n        knn:\n          k: 7\n"
+    (made.root / "dvc.lock").write_text(lock)
+    assert made.run().votes == {**now.model_dump(), "k": 7}
+
+
+@pytest.mark.parametrize("text", ["[]", "null", "3"])
+@pytest.mark.parametrize(
+    ("name", "read"),
+    [
+        ("metrics/eval.json", "figures"),
+        ("model/config.json", "method"),
+        ("index/meta.json", "bits"),
+    ],
+)
+def test_what_is_no_object_is_one_line(
+    make_outputs: Callable[..., Any], name: str, read: str, text: str
+) -> None:
+    made = make_outputs()
+    (made.root / name).parent.mkdir(exist_ok=True)
+    (made.root / name).write_text(text)
+    with pytest.raises(InputError, match=f"{name}: holds no JSON object"):
+        getattr(made.run(), read)
+
+
 def test_arrays_that_do_not_fit_each_other_are_named(make_outputs: Callable[..., Any]) -> None:
     made = make_outputs()
     np.save(made.root / "predictions/test/knn.npy", np.zeros((3, 6), dtype=np.float32))

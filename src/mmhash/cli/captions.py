@@ -1,6 +1,7 @@
 """Which pictures to tag, and a file of captions for them."""
 
 import csv
+import io
 import json
 import os
 from collections import Counter
@@ -25,12 +26,17 @@ def find_pictures(places: Sequence[str]) -> list[Found]:
     """Return the named files, and the pictures below the named folders sorted by path.
 
     In a folder the ending decides (``ENDINGS``, in either case), and hidden files and folders are
-    passed over. Raises :class:`InputError` for a folder without a picture, and where nothing of
-    what is named exists.
+    passed over. Raises :class:`InputError` for a folder without a picture, for an empty name, for a
+    pipe or a device, which might never end, and where nothing of what is named exists.
     """
+    from mmhash.additions import refuse_endless  # loads pyarrow
+
     found: list[Found] = []
     for place in places:
-        if not Path(place).is_dir():
+        if not place:  # of a variable that is not set; it would mean the working directory
+            raise InputError("an empty name is no picture; name a file or a folder (. is this one)")
+        if not os.path.isdir(place):  # noqa: PTH112  False for names that no system takes
+            refuse_endless(Path(place))
             found.append(Found(Path(place), (place, Path(place).name)))
             continue
         files = sorted(_below(Path(place)))
@@ -39,6 +45,7 @@ def find_pictures(places: Sequence[str]) -> list[Found]:
                 f"{place}: no picture ({', '.join(ENDINGS)}) in this folder or below it"
             )
         for file in files:
+            refuse_endless(file)
             found.append(Found(file, (str(file), file.relative_to(place).as_posix())))
     if not any(os.path.lexists(one.path) for one in found):
         raise InputError(f"{found[0].path}: no such file or folder")
@@ -81,7 +88,7 @@ def _from_json(path: Path, text: str) -> dict[str, str]:
 
     try:
         values = json.loads(text, object_pairs_hook=once)
-    except (json.JSONDecodeError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:  # ValueError: a number of 4,300 digits, too
         raise InputError(f"{path}: not valid JSON ({error})") from None
     if not isinstance(values, dict):
         raise InputError(f'{path}: must be one object, {{"cat.jpg": "a cat on a sofa"}}')
@@ -93,7 +100,12 @@ def _from_json(path: Path, text: str) -> dict[str, str]:
 
 def _from_table(path: Path, text: str) -> dict[str, str]:
     parted = "\t" if path.suffix.lower() == ".tsv" else ","
-    rows = csv.reader(text.splitlines(keepends=True), delimiter=parted, strict=True)
+    from mmhash.additions import LONGEST_CELL  # loads pyarrow
+
+    csv.field_size_limit(LONGEST_CELL)  # Python's own bound is 131,072
+    # not splitlines: a caption may hold U+2028 and other letters that are line ends to it
+    lines_of_text = io.StringIO(text, newline="")
+    rows = csv.reader(lines_of_text, delimiter=parted, strict=True)
     found: dict[str, str] = {}
     lines: dict[str, int] = {}
     try:

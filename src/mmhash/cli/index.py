@@ -301,7 +301,14 @@ def _count(n: int, what: str) -> str:
 
 
 def _info(as_json: bool) -> None:
-    from mmhash.collection import BUILT, history, open_collection, open_version, read_state
+    from mmhash.collection import (
+        BUILT,
+        base_of,
+        history,
+        open_collection,
+        open_version,
+        read_state,
+    )
 
     note = None
     try:
@@ -311,9 +318,12 @@ def _info(as_json: bool) -> None:
         if version == BUILT:
             raise
         note, opened = str(error), open_version(ROOT, version)
+        if opened.base == base_of(ROOT):
+            raise  # not of another training, but damaged
     about = _described(opened, history(ROOT), note)
     if as_json:
-        json.dump(about, sys.stdout, indent=1, ensure_ascii=False)
+        # ASCII loses no letter, whatever the terminal can show
+        json.dump(about, sys.stdout, indent=1)
         print()
         return
     if note is not None:

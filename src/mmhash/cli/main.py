@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from mmhash.cli import export, index, predict, report, serve
+from mmhash.cli.outside import keep_streams_open, said_in_a_line
 from mmhash.errors import InputError, exit_code
 
 
@@ -101,6 +102,7 @@ def _override(text: str) -> tuple[str, Any]:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line and exit with 0, 1 or 2 (130 after Ctrl-C)."""
+    keep_streams_open()
     parser = _parser()
     chosen = parser.parse_args(arguments)
     failed, resume_hint = False, ""
@@ -148,5 +150,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
             failed = not examine(timing=not chosen.no_timing)
 
-    code = exit_code(run, resume_hint)
+    def run_or_say() -> None:
+        with said_in_a_line():
+            run()
+
+    code = exit_code(run_or_say, resume_hint)
     sys.exit(code or int(failed))

@@ -74,14 +74,6 @@ def predict(chosen: argparse.Namespace) -> bool:
 
     Raises :class:`InputError` where the run, the pictures or the captions are at fault.
     """
-    try:
-        return _predict(chosen)
-    except BrokenPipeError:  # whoever read our lines has seen enough
-        sys.stdout = open("/dev/null", "w", encoding="utf-8")  # noqa: PTH123, SIM115
-        return False
-
-
-def _predict(chosen: argparse.Namespace) -> bool:
     pictures = find_pictures(chosen.images)
     captions = _captions(chosen, pictures)
     # Thousands of modules are about to come and none of them to go: looking for garbage among them,
@@ -144,12 +136,13 @@ def _captions(chosen: argparse.Namespace, pictures: Sequence[Found]) -> Sequence
 def accuracy_line(run: "TrainedRun", image_only: bool) -> str:
     """Return how good predictions of this kind were on test, with the 95 % interval."""
     paired, alone = run.accuracy(False), run.accuracy(True)
-    told = "" if paired is None else f"test mAP {_figure(paired['mAP'])}"
+    unknown = "accuracy not measured" + (f": {run.moved}; dvc repro measures it" * bool(run.moved))
+    told = unknown if paired is None else f"test mAP {_figure(paired['mAP'])}"
     if not image_only:
         kind = "with caption" if run.inputs == "both" else f"by the {run.inputs} alone"
-        return f"{kind}: {told or 'accuracy not measured'}"
+        return f"{kind}: {told}"
     if alone is None:
-        return "image only: accuracy not measured"
+        return f"image only: {unknown}"
     low, high = _figure(alone["mAP_low"]), _figure(alone["mAP_high"])
     return (
         f"image only: test mAP {_figure(alone['mAP'])} (95 % {low} to {high}), with caption "

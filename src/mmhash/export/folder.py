@@ -51,23 +51,38 @@ def check_export(folder: Path, engine: str) -> Path:
 def replaced(folder: Path) -> Iterator[Path]:
     """Yield a new folder that takes the place of ``folder`` on success, and goes on failure.
 
-    Raises InputError where ``folder`` is there and neither empty nor an export and nothing else.
+    Raises InputError where ``folder`` is there and neither empty nor an export and nothing else,
+    and where it cannot be written.
     """
-    folder = folder.resolve()
-    _refuse_strange(folder)
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=f".{folder.name}.", dir=folder.parent) as work:
-        new, old = Path(work) / "new", Path(work) / "old"
-        new.mkdir()
-        yield new
-        if folder.exists():
-            folder.rename(old)
-        try:
-            new.rename(folder)
-        except BaseException:
-            if old.exists():
-                old.rename(folder)
+    named = folder
+    try:
+        str(folder).encode()
+        folder = folder.resolve()
+    except UnicodeEncodeError:  # Arrow's writer takes no such path
+        raise InputError(f"{str(named)!r}: a name in it is no UTF-8; name another folder") from None
+    except RuntimeError:
+        raise InputError(f"{named}: cannot be written: links in a circle; name another") from None
+    try:
+        _refuse_strange(folder)
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix=f".{folder.name}.", dir=folder.parent) as work:
+            new, old = Path(work) / "new", Path(work) / "old"
+            new.mkdir()
+            yield new
+            try:
+                if folder.exists():
+                    folder.rename(old)
+                new.rename(folder)
+            except BaseException:
+                if old.exists():
+                    old.rename(folder)
+                raise
+    except OSError as error:
+        if error.errno is None:  # says nothing about the system
             raise
+        raise InputError(
+            f"{named}: cannot be written: {error.strerror}; make room, or name another folder"
+        ) from None
 
 
 def _ours(manifest: Any) -> bool:

@@ -89,7 +89,7 @@ def _facts(run: Run) -> list[list[str]]:
         ["dataset", run.dataset],
         ["method", run.method],
         ["codes", bits_text],
-        ["neighbours that vote", f"{params.knn.k}, {params.knn.distance}, {params.knn.voting}"],
+        ["neighbours that vote", "{k}, {distance}, {voting}".format_map(run.votes)],
         ["tags named by", HEADS[params.knn.head]],
     ]
 

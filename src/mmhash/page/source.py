@@ -13,6 +13,7 @@ from mmhash.comparison.report import DATASETS
 from mmhash.errors import InputError
 from mmhash.files import read_json, read_npy, read_table
 from mmhash.heads import HEADS
+from mmhash.measured import evaluated_votes, read_thresholds
 from mmhash.params import Params, load_params
 
 Section = dict[str, Any]  # plain values, ready for JSON
@@ -33,7 +34,7 @@ class Run:
     @cached_property
     def figures(self) -> dict[str, Any]:
         """``metrics/eval.json``."""
-        return read_json(self.root / "metrics/eval.json")
+        return _object(self.root / "metrics/eval.json")
 
     @cached_property
     def dataset(self) -> str:
@@ -45,7 +46,7 @@ class Run:
     def method(self) -> str:
         """The model's name, from the model where there is one, for the same reason."""
         config = self.root / "model/config.json"
-        found = read_json(config) if config.is_file() else {}
+        found = _object(config) if config.is_file() else {}
         return str(found.get("model", {}).get("name", self.params.model.name))
 
     @property
@@ -71,7 +72,12 @@ class Run:
     @cached_property
     def thresholds(self) -> dict[str, Any]:
         """``predictions/thresholds.json``, the decision thresholds of each head from val."""
-        return read_json(self.root / "predictions/thresholds.json")
+        return read_thresholds(self.root)
+
+    @cached_property
+    def votes(self) -> dict[str, Any]:
+        """The settings of the votes that the figures are of, as in the block ``knn``."""
+        return {**self.params.knn.model_dump(), **evaluated_votes(self.root)}
 
     @cached_property
     def image_id(self) -> np.ndarray:
@@ -105,12 +111,12 @@ class Run:
     @cached_property
     def index(self) -> dict[str, Any]:
         """``index/meta.json``."""
-        return read_json(self.root / "index/meta.json")
+        return _object(self.root / "index/meta.json")
 
     @property
     def bits(self) -> int:
         """The code length; 0 for a method without codes."""
-        return int(self.index["bits"] or 0)
+        return int(self.index.get("bits") or 0)
 
     @cached_property
     def soft(self) -> np.ndarray:
@@ -148,6 +154,14 @@ def open_run(root: Path) -> Run:
     if not figures.is_file():
         raise InputError(f"{figures}: no such file: no run has ended here; run dvc repro first")
     return Run(root, params)
+
+
+def _object(path: Path) -> dict[str, Any]:
+    """Read a JSON object; InputError where the file holds something else."""
+    found = read_json(path)
+    if not isinstance(found, dict):
+        raise InputError(f"{path}: holds no JSON object; damaged: run dvc repro")
+    return found
 
 
 def rounded(values: Any, digits: int) -> Any:

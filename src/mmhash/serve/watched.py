@@ -7,8 +7,9 @@ matter: it shows the figures of the run that it was written for, and is read ane
 from mmhash.errors import InputError
 from mmhash.trained import TrainedRun
 
-# Whatever changes predictions writes one of these last.
+# Whatever changes predictions writes one of these last, the user among them.
 WATCHED = (
+    *("params.yaml", "metrics/eval.json"),
     *("model/config.json", "index/meta.json", "predictions/thresholds.json"),
     "collection/state.json",  # of a database that the user has changed
 )

@@ -1,0 +1,67 @@
+"""What goes wrong outside of the program, said in one line: a full disk, no permission, a pipe."""
+
+import errno
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from mmhash.errors import InputError
+
+MENDS = {
+    errno.ENOSPC: "make room",
+    errno.EDQUOT: "make room",
+    errno.EACCES: "choose another place, or change who may write there",
+    errno.EPERM: "choose another place, or change who may write there",
+    errno.EROFS: "choose another place",
+    errno.ENAMETOOLONG: "choose a shorter one",
+    errno.EMFILE: "raise the bound (ulimit -n)",
+}
+
+
+@contextmanager
+def said_in_a_line() -> Iterator[None]:
+    """Raise :class:`InputError` for what the system refuses (OSError), naming the file if known.
+
+    Whoever reads the output may close it early (``| head``): BrokenPipeError ends the command
+    quietly with exit code 1.
+    """
+    try:
+        yield
+        sys.stdout.flush()  # here, and not at the end of Python, where nobody could catch it
+    except BrokenPipeError:
+        _drop_output()
+        raise SystemExit(1) from None
+    except OSError as error:
+        _drop_output()
+        if error.errno is None:  # made by a library or by us; says nothing about the system
+            raise
+        raise InputError(_line(error)) from None
+
+
+def _line(error: OSError) -> str:
+    named = error.filename2 or error.filename
+    where = os.fsdecode(named) if isinstance(named, str | bytes | os.PathLike) else "writing"
+    mend = MENDS.get(error.errno or 0)
+    return f"{where}: {error.strerror}" + (f"; {mend}" if mend else "")
+
+
+def _drop_output() -> None:
+    """Let go of what stdout still holds where it cannot be written, or Python's end would fail."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, sys.stdout.fileno())
+        os.close(nowhere)
+
+
+def keep_streams_open() -> None:
+    """Open stdin, stdout and stderr on nothing where the caller closed them (``>&-``).
+
+    Their numbers would go to the next files that are opened, and what is printed into those.
+    """
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            nowhere = open(os.devnull, mode, encoding="utf-8")  # noqa: PTH123, SIM115
+            setattr(sys, name, nowhere)
