@@ -382,6 +382,13 @@ def test_a_file_in_the_place_of_the_folder_is_one_line(root: Path) -> None:
             act(root)
 
 
+def test_nothing_is_left_in_a_folder_that_is_no_checkout(tmp_path: Path) -> None:
+    for act in (undo, redo, reset):
+        with pytest.raises(InputError, match="index: no such folder; run it from the repository"):
+            act(tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_a_reader_needs_no_lock(root: Path) -> None:
     add(root, 1)
     with changing(root):

@@ -162,7 +162,9 @@ def base_of(root: Path) -> str:
         ]
         return digest(*(file.read_bytes() for file in files))
     except OSError as error:
-        raise InputError(f"{error.filename}: no such file; run dvc repro") from None
+        raise InputError(
+            f"{error.filename}: no such file; run dvc repro, in the repository's root"
+        ) from None
 
 
 def read_state(root: Path) -> State:
@@ -341,6 +343,10 @@ def _write_state(root: Path, state: State) -> None:
 @contextmanager
 def _locked(root: Path) -> Iterator[None]:
     """Hold the lock. ``flock`` and not ``lockf``: it keeps threads of one process apart, too."""
+    if not (root / "index").is_dir():  # or a folder would be left wherever the command was run
+        raise InputError(
+            f"{root / 'index'}: no such folder; run it from the repository's root, after dvc repro"
+        )
     try:
         (root / FOLDER).mkdir(exist_ok=True)
         with (root / FOLDER / "lock").open("w", encoding="utf-8") as stream:

@@ -125,6 +125,9 @@ def test_too_much_is_refused(client, a_picture) -> None:
     assert "at most 20 MB" in line_of(answer, 413)
     answer = send(client, ("a", a_picture), captions=("x" * (module.CAPTION_BYTES + 1),))
     assert "500,000 bytes of captions" in line_of(answer, 413)
+    both, words = [("a", a_picture), ("b", a_picture)], "x" * (module.CAPTION_BYTES // 2 + 1)
+    answer = send(client, *both, captions=(words, words))  # together
+    assert "500,000 bytes of captions" in line_of(answer, 413)
     answer = send(client, ("a", a_picture), captions=("x",) * 200)
     assert "at most" in line_of(answer, 413)
 

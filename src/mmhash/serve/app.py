@@ -99,7 +99,10 @@ def _uploaded() -> tuple[list[tuple[str, bytes]], list[str | None]]:
         raise RefusedError("no picture came with the request; send it as the field picture")
     if len(files) > PICTURES:
         raise RefusedError(f"{len(files)} pictures; at most {PICTURES} go into one request")
-    captions = [text.strip() or None for text in request.form.getlist("caption")]
+    texts = request.form.getlist("caption")
+    if sum(len(text.encode()) for text in texts) > CAPTION_BYTES:
+        raise RequestEntityTooLarge  # the bound that werkzeug keeps is that of a single field
+    captions = [text.strip() or None for text in texts]
     captions = captions or [None] * len(files)
     if len(captions) != len(files):
         raise RefusedError(
