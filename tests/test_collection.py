@@ -347,6 +347,14 @@ def test_a_damaged_database_names_the_way_back(
     assert open_collection(root).version == 0
 
 
+@pytest.mark.parametrize("file", ["index/meta.json", "data/categories.json"])
+@pytest.mark.parametrize("text", ["null", "3", "[1]"])
+def test_damage_of_what_was_built_is_one_line(root: Path, file: str, text: str) -> None:
+    (root / file).write_text(text)
+    with pytest.raises(InputError, match="is damaged; run dvc repro"):
+        open_collection(root)
+
+
 def test_files_of_two_versions_are_damage(root: Path) -> None:
     folders = [add(root, seed, new=names).folder for seed, names in ((1, None), (2, ["okapi"]))]
     shutil.copy(folders[0] / "labels.npy", folders[1] / "labels.npy")

@@ -56,7 +56,16 @@ def test_the_accuracy_is_that_of_the_head_and_of_the_kind_of_prediction(tmp_path
 
 
 @pytest.mark.parametrize(
-    "damaged", ["[]", "null", "{", '{"test": 3}', '{"test": {"knn": {"mAP": 1}}}', '{"test": null}']
+    "damaged",
+    [
+        "[]",
+        "null",
+        "{",
+        '{"test": {"knn": {}}}',
+        '{"test": 3}',
+        '{"test": {"knn": {"mAP": 1}}}',
+        '{"test": null}',
+    ],
 )
 def test_damaged_figures_are_one_line(tmp_path: Path, damaged: str) -> None:
     write(tmp_path / "metrics/eval.json", damaged)

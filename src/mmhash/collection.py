@@ -119,7 +119,12 @@ def open_collection(root: Path | str = ".") -> Collection:
 
 def open_built(root: Path) -> Collection:
     """Open ``index/`` as built, whatever version is in force."""
-    base, categories = base_of(root), read_json(root / "data" / "categories.json")
+    base, file = base_of(root), root / "data" / "categories.json"
+    try:
+        categories = _categories(file)
+        read_json(root / "index" / "meta.json")["sha256"]
+    except (KeyError, TypeError, ValueError):
+        raise InputError(f"{file} or index/meta.json is damaged; run dvc repro") from None
     nothing = ITEMS.empty_table()
     return Collection(root, BUILT, root / "index", categories, len(categories), nothing, [], base)
 
@@ -130,14 +135,20 @@ def open_version(root: Path, version: int) -> Collection:
     try:
         about = read_json(folder / "version.json")
         items = read_table(folder / "items.parquet").cast(ITEMS)
-        categories = read_json(folder / "categories.json")
-        if not all(type(entry["id"]) is int and str(entry["name"]) for entry in categories):
-            raise ValueError("categories.json: an id is no number, or a name is empty")
+        categories = _categories(folder / "categories.json")
         removed, built = list(about["removed"]), int(about["built_categories"])
         base = str(about["base"])
     except (InputError, KeyError, TypeError, ValueError, pa.ArrowInvalid) as error:
         raise _damaged(folder, error) from None
     return Collection(root, version, folder, categories, built, items, removed, base)
+
+
+def _categories(file: Path) -> list[dict[str, Any]]:
+    """Read a list of categories; KeyError, TypeError or ValueError where it is none."""
+    found = list(read_json(file))
+    if not all(type(entry["id"]) is int and str(entry["name"]) for entry in found):
+        raise ValueError(f"{file.name}: an id is no number, or a name is empty")
+    return found
 
 
 def _damaged(folder: Path, why: object) -> InputError:
@@ -162,9 +173,7 @@ def base_of(root: Path) -> str:
         ]
         return digest(*(file.read_bytes() for file in files))
     except OSError as error:
-        raise InputError(
-            f"{error.filename}: no such file; run dvc repro, in the repository's root"
-        ) from None
+        raise InputError(f"{error.filename}: no such file; run dvc repro") from None
 
 
 def read_state(root: Path) -> State:

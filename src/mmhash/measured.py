@@ -33,7 +33,7 @@ def accuracy(root: Path, head: str, image_only: bool) -> dict[str, float] | None
     try:
         figures = read_json(path).get("test", {})
         found = (figures.get("image_only", {}) if image_only else figures).get(head)
-        return found and {name: float(found[name]) for name in FIGURES}
+        return None if found is None else {name: float(found[name]) for name in FIGURES}
     except (AttributeError, KeyError, TypeError, ValueError):
         raise InputError(f"{path}: lacks {head}'s mAP of test; run dvc repro evaluate") from None
 

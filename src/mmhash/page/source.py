@@ -62,7 +62,10 @@ class Run:
     @cached_property
     def categories(self) -> list[dict[str, Any]]:
         """``data/categories.json``: id and name of each class in the order of the columns."""
-        return read_json(self.root / "data/categories.json")
+        found = read_json(self.root / "data/categories.json")
+        if not isinstance(found, list):
+            raise InputError(f"{self.root / 'data/categories.json'}: holds no list; run dvc repro")
+        return found
 
     @property
     def names(self) -> list[str]:
