@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 
 from mmhash.added_categories import added_scores, usual_share
-from mmhash.collection import open_collection
+from mmhash.collection import BUILT, open_collection
 from mmhash.data.coco import image_path
 from mmhash.errors import InputError
 from mmhash.files import read_npy, read_table
@@ -25,7 +25,8 @@ About = tuple[int, str, list[str], Path | None]  # image id, caption, categories
 class Database:
     """A retriever, the names of the categories that its labels are in, and its images.
 
-    The first ``built_categories`` are those that the model was trained with.
+    The first ``built_categories`` are those that the model was trained with. ``version`` 0 is
+    ``index/`` as built, on which ``evaluate`` measured; any other is what a user made of it.
 
     ``caption_number`` (M,) int32 says which caption an item was indexed with, -1 for the mean of
     all. ``images`` is the table of images with image_id (ascending), folder, file_name and
@@ -40,6 +41,7 @@ class Database:
     images: pa.Table
     pictures: Path
     added: Mapping[int, Path] = field(default_factory=dict)
+    version: int = BUILT
     _about: dict[int, About] = field(default_factory=dict, repr=False)
 
     @property
@@ -153,4 +155,5 @@ def open_database(root: Path, params: Params, device: str = "cpu") -> Database:
         images=images.sort_by("image_id"),
         pictures=root / params.dataset.root,
         added={item["image_id"]: collection.picture(item["sha256"]) for item in items},
+        version=collection.version,
     )

@@ -13,8 +13,12 @@ import pyarrow.parquet as pq
 import pytest
 
 import mmhash
+from mmhash.changes import remove
 from mmhash.cli.main import main
+from mmhash.cli.predict import accuracy_line
+from mmhash.collection import changing, open_collection, undo
 from mmhash.data.coco import image_path
+from mmhash.files import read_npy
 
 Said = tuple[int, list[str], str]
 
@@ -115,6 +119,20 @@ def test_without_a_caption_the_accuracy_of_pictures_alone_is_stated(
     )
     assert lines[1].startswith(f"  image only: test mAP {alone} (95 % ")
     assert lines[1].endswith(f", with caption {paired}")
+
+
+def test_figures_of_the_database_as_built_say_so_once_it_has_changed(
+    retrained: Callable[..., Path],
+) -> None:
+    folder = retrained({}, stages=())
+    first = int(read_npy(folder / "index/image_id.npy")[0])
+    with changing(folder):
+        remove(open_collection(folder), [first], 1)
+    for image_only in (False, True):
+        line = accuracy_line(mmhash.load(folder), image_only)
+        assert line.endswith("(before mmhash index changed the database)")
+    undo(folder)
+    assert "before" not in accuracy_line(mmhash.load(folder), True)
 
 
 def test_json_says_what_the_python_call_says(

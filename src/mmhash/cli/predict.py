@@ -138,15 +138,16 @@ def accuracy_line(run: "TrainedRun", image_only: bool) -> str:
     paired, alone = run.accuracy(False), run.accuracy(True)
     unknown = "accuracy not measured" + (f": {run.moved}; dvc repro measures it" * bool(run.moved))
     told = unknown if paired is None else f"test mAP {_figure(paired['mAP'])}"
+    before = " (before mmhash index changed the database)" if run.database.version else ""
     if not image_only:
         kind = "with caption" if run.inputs == "both" else f"by the {run.inputs} alone"
-        return f"{kind}: {told}"
+        return f"{kind}: {told}" + (before if paired else "")
     if alone is None:
         return f"image only: {unknown}"
     low, high = _figure(alone["mAP_low"]), _figure(alone["mAP_high"])
     return (
         f"image only: test mAP {_figure(alone['mAP'])} (95 % {low} to {high}), with caption "
-        f"{told.removeprefix('test mAP ')}"
+        f"{told.removeprefix('test mAP ')}{before}"
     )
 
 
