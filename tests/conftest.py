@@ -32,6 +32,16 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 
+BROWSER = next(
+    (
+        path
+        for name in ("chromium", "chromium-browser", "google-chrome", "chrome")
+        if (path := shutil.which(name))
+    ),
+    None,
+)
+needs_browser = pytest.mark.skipif(BROWSER is None, reason="Chromium absent")
+
 TWO_RANKS = """
 import os, signal, sys, time
 from pathlib import Path
@@ -102,6 +112,16 @@ def two_ranks(tmp_path: Path) -> Callable[[str, str], TwoRanks]:
     return lambda body, names: TwoRanks(tmp_path / "program.py", body, names)
 
 
+NAMES = ["cat", "dog", "fire hydrant"]  # categories of make_run
+
+
+def soft_codes(seed: int, n: int, bits: int = 16) -> Any:
+    """Return soft codes (n, bits) float32."""
+    import numpy as np
+
+    return np.random.default_rng(seed).uniform(-1, 1, (n, bits)).astype(np.float32)
+
+
 def _make_run(root: Path, kind: str = "flat", captions: str = "first", seed: int = 0) -> Path:
     """What a run leaves as far as the database goes: data/, model/ and index/ of 30 images.
 
@@ -115,21 +135,21 @@ def _make_run(root: Path, kind: str = "flat", captions: str = "first", seed: int
     from mmhash.codes import binarise, pack
     from mmhash.files import write_json, write_table
 
-    names, each = ["cat", "dog", "fire hydrant"], 2 if captions == "all" else 1
+    each = 2 if captions == "all" else 1
     rng = np.random.default_rng(seed)
     soft = rng.uniform(-1, 1, (30 * each, 16)).astype(np.float32)
     ids = np.arange(100, 130, dtype=np.int64)
     contents = Contents(
         items=pack(binarise(soft)),
         soft=soft.astype(np.float16),
-        labels=np.repeat(rng.integers(0, 2, (30, len(names)), dtype=np.uint8), each, axis=0),
+        labels=np.repeat(rng.integers(0, 2, (30, len(NAMES)), dtype=np.uint8), each, axis=0),
         image_id=np.repeat(ids, each),
         caption=np.tile(np.arange(each, dtype=np.int32), 30) - (captions == "mean"),
         meta={"kind": kind, "metric": "hamming", "bits": 16, "captions": captions},
     )
     (root / "index").mkdir(parents=True)
     write_contents(root / "index", contents)
-    categories = [{"id": 3 * place, "name": name} for place, name in enumerate(names)]
+    categories = [{"id": 3 * place, "name": name} for place, name in enumerate(NAMES)]
     write_json(root / "data" / "categories.json", categories)
     files = {"folder": [""] * 31, "file_name": [""] * 31}
     images = pa.table({"image_id": [*ids.tolist(), 500], **files})
@@ -144,7 +164,7 @@ def make_run() -> Callable[..., Path]:
     return _make_run
 
 
-SMALL_RUN = {
+DRAWN = {
     "run": {"dataset": "coco2014"},
     "datasets": {
         "coco2014": {
@@ -154,6 +174,8 @@ SMALL_RUN = {
         }
     },
     "hardware": {"auto": {"num_workers": 0}},
+}
+SMALL_RUN = {
     "fusion": {"mlp_dims": [64, 32]},
     "hash": {"bits": 16},
     "train": {"num_epochs": 3, "lr": 0.002},
@@ -175,13 +197,18 @@ def _merge(values: Any, changes: dict[str, Any]) -> None:
             values[key] = value
 
 
-def _run_stages(folder: Path, changes: dict[str, Any], stages: Sequence[str]) -> None:
-    """Change params.yaml in ``folder`` and run stages there, in this process: imports are done."""
+def change_params(folder: Path, changes: dict[str, Any]) -> None:
+    """Write nested ``changes`` to the params.yaml of ``folder``; comments and order stay."""
     yaml = YAML()
     values = yaml.load((folder / "params.yaml").read_text(encoding="utf-8"))
     _merge(values, changes)
     with (folder / "params.yaml").open("w", encoding="utf-8") as stream:
         yaml.dump(values, stream)
+
+
+def _run_stages(folder: Path, changes: dict[str, Any], stages: Sequence[str]) -> None:
+    """Change params.yaml in ``folder`` and run stages there, in this process: imports are done."""
+    change_params(folder, changes)
     with contextlib.chdir(folder), pytest.MonkeyPatch.context() as patch:
         patch.syspath_prepend(REPOSITORY / "stages")
         for stage in stages:
@@ -196,18 +223,23 @@ def run_stages() -> Callable[[Path, dict[str, Any], Sequence[str]], None]:
     return _run_stages
 
 
-@pytest.fixture(scope="session")
-def trained_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A finished run on 150 drawn pictures in COCO's format; tests must leave it alone."""
+def make_drawn(folder: Path, counts: dict[str, int]) -> None:
+    """Make what a run on so many drawn pictures in COCO's format needs, without any stage."""
     from mmhash.data.sample.draw import draw_sample
 
-    folder = tmp_path_factory.mktemp("run") / "checkout"
-    folder.mkdir()
+    folder.mkdir(exist_ok=True)
     shutil.copy2(REPOSITORY / "params.yaml", folder)
     (folder / "encoders").symlink_to(REPOSITORY / "encoders")
     shutil.copytree(REPOSITORY / "data" / "descriptors", folder / "data" / "descriptors")
-    counts = {"train": 60, "restval": 20, "val": 30, "test": 40}
     draw_sample(folder / "pictures", counts=counts, workers=1)
+    change_params(folder, DRAWN)
+
+
+@pytest.fixture(scope="session")
+def trained_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A finished run on 150 drawn pictures in COCO's format; tests must leave it alone."""
+    folder = tmp_path_factory.mktemp("run") / "checkout"
+    make_drawn(folder, {"train": 60, "restval": 20, "val": 30, "test": 40})
     _run_stages(folder, SMALL_RUN, (*PREPARED, *TRAINED))
     return folder
 

@@ -18,7 +18,7 @@ FLOORS = [
     ["index"],
     ["voting"],
     ["retriever", "collection"],
-    ["changes", "additions", "added_categories"],
+    ["changes", "additions", "added_categories", "images"],
     ["metrics"],
     ["models"],
     ["losses"],

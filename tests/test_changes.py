@@ -37,13 +37,10 @@ from mmhash.index.kinds import KINDS
 from mmhash.params import load_params
 from mmhash.retriever import open_retriever
 
+from .conftest import NAMES, soft_codes
+
 MakeRun = Callable[..., Path]
-NAMES = ["cat", "dog", "fire hydrant"]
 N, BITS = 30, 16
-
-
-def soft_codes(seed: int, n: int) -> np.ndarray:
-    return np.random.default_rng(seed).uniform(-1, 1, (n, BITS)).astype(np.float32)
 
 
 def additions(collection: Collection, labels: list[list[str]]) -> pa.Table:

@@ -12,7 +12,6 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 from mmhash import changes, collection
@@ -31,13 +30,10 @@ from mmhash.collection import (
 from mmhash.errors import InputError
 from mmhash.files import sha256_file
 
+from .conftest import NAMES, soft_codes
+
 MakeRun = Callable[..., Path]
-NAMES = ["cat", "dog", "fire hydrant"]
 INDEX_FILES = ["caption.npy", "image_id.npy", "index.faiss", "labels.npy", "meta.json", "soft.npy"]
-
-
-def soft_codes(seed: int, n: int, bits: int = 16) -> np.ndarray:
-    return np.random.default_rng(seed).uniform(-1, 1, (n, bits)).astype(np.float32)
 
 
 def add(root: Path, seed: int, n: int = 2, new: list[str] | None = None) -> collection.Collection:
@@ -225,7 +221,7 @@ KILLED = """
 import os, shutil, sys
 from pathlib import Path
 sys.path.insert(0, sys.argv[2])
-import test_collection as t
+import tests.test_collection as t
 
 root = Path(sys.argv[1])
 t.add(root, 1)
@@ -281,7 +277,7 @@ def test_a_kill_at_any_step_leaves_the_old_version_or_the_new_one(
     root: Path, repository: Path
 ) -> None:
     done = subprocess.run(
-        [sys.executable, "-c", KILLED, root, Path(__file__).parent],
+        [sys.executable, "-c", KILLED, root, repository],
         env=os.environ | {"PYTHONPATH": str(repository / "src"), "OMP_NUM_THREADS": "1"},
         capture_output=True,
         text=True,
@@ -296,13 +292,13 @@ ADDER = """
 import sys
 from pathlib import Path
 sys.path.insert(0, sys.argv[2])
-import test_collection as t
+import tests.test_collection as t
 t.add(Path(sys.argv[1]), int(sys.argv[3]))
 """
 
 
 def test_adders_in_several_processes_wait_for_each_other(root: Path, repository: Path) -> None:
-    command = [sys.executable, "-c", textwrap.dedent(ADDER), root, Path(__file__).parent]
+    command = [sys.executable, "-c", textwrap.dedent(ADDER), root, repository]
     environment = os.environ | {"PYTHONPATH": str(repository / "src"), "OMP_NUM_THREADS": "1"}
     adders = [subprocess.Popen([*command, str(n)], env=environment) for n in range(3)]
     assert [adder.wait(60) for adder in adders] == [0, 0, 0]

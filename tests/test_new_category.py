@@ -1,7 +1,6 @@
 """A category that nothing was trained on, added with five pictures, is found on held-out ones."""
 
 import contextlib
-import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -13,25 +12,14 @@ from sklearn.metrics import roc_auc_score
 import mmhash
 from mmhash.cli.main import main
 from mmhash.data.coco import image_path
-from mmhash.data.sample.draw import draw_sample
 from mmhash.files import read_json, read_table, sha256_file, write_json, write_table
 from mmhash.prediction import Prediction
 
+from .conftest import make_drawn
+
 NAME, EXAMPLES = "giraffe", 5
 COUNTS = {"train": 500, "restval": 0, "val": 40, "test": 120}
-PARAMS = {
-    "run": {"dataset": "coco2014"},
-    "datasets": {
-        "coco2014": {
-            "root": "pictures",
-            "strict_counts": False,
-            "encoder": {"checkpoint": "encoders/tiny-siglip"},
-        }
-    },
-    "hardware": {"auto": {"num_workers": 0}},
-    "train": {"num_epochs": 10},
-    "evaluate": {"bootstrap_samples": 100},
-}
+PARAMS = {"train": {"num_epochs": 10}, "evaluate": {"bootstrap_samples": 100}}
 
 
 class Withheld(NamedTuple):
@@ -48,10 +36,7 @@ def withheld(
     tmp_path_factory: pytest.TempPathFactory, repository: Path, run_stages: Callable[..., None]
 ) -> Withheld:
     folder = tmp_path_factory.mktemp("withheld")
-    draw_sample(folder / "pictures", counts=COUNTS, workers=1)
-    (folder / "encoders").symlink_to(repository / "encoders")
-    shutil.copytree(repository / "data" / "descriptors", folder / "data" / "descriptors")
-    shutil.copy2(repository / "params.yaml", folder)
+    make_drawn(folder, COUNTS)
     run_stages(folder, PARAMS, ("fetch_data", "index_coco", "download_karpathy_split"))
 
     data = folder / "data"

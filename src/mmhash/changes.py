@@ -19,7 +19,6 @@ import pyarrow as pa
 from mmhash.collection import ITEMS, Collection, commit, read_state
 from mmhash.errors import InputError
 from mmhash.files import (
-    read_json,
     read_npy,
     read_table,
     require_space,
@@ -27,7 +26,8 @@ from mmhash.files import (
     write_json,
     write_npy,
 )
-from mmhash.index.kinds import build, indexed_items, load, save
+from mmhash.index.kinds import build, indexed_items, save
+from mmhash.retriever import read_index
 
 LARGEST_ID = 2**63 - 1
 
@@ -63,20 +63,7 @@ class Contents:
 
 def read_contents(folder: Path) -> Contents:
     """Read a database in the layout of ``index/``; InputError where files do not fit together."""
-    meta = read_json(folder / "meta.json")
-    if sha256_file(folder / "index.faiss") != meta.get("sha256"):
-        raise InputError(
-            f"{folder / 'index.faiss'}: not the index that {folder / 'meta.json'} describes; "
-            "damaged or replaced"
-        )
-    index = load(folder / "index.faiss", kind=meta["kind"])
-    names = ["labels", "image_id", "caption", *(["soft"] if index.metric == "hamming" else [])]
-    arrays = {name: read_npy(folder / f"{name}.npy") for name in names}
-    for name, values in arrays.items():
-        if len(values) != index.size:
-            raise InputError(
-                f"{folder / name}.npy: {len(values)} rows, but index.faiss holds {index.size}"
-            )
+    index, meta, arrays = read_index(folder, ("labels", "image_id", "caption"))
     return Contents(
         items=np.array(indexed_items(index)),  # a copy, which outlives the index
         soft=arrays.get("soft"),

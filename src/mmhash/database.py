@@ -12,7 +12,8 @@ from mmhash.added_categories import added_scores, usual_share
 from mmhash.collection import BUILT, open_collection
 from mmhash.data.coco import image_path
 from mmhash.errors import InputError
-from mmhash.files import read_npy, read_table
+from mmhash.files import read_npy
+from mmhash.images import images_of
 from mmhash.index.neighbours import Neighbours
 from mmhash.params import Params
 from mmhash.prediction import Voter
@@ -113,7 +114,7 @@ class Database:
             caption = image["captions"][number] if number < len(image["captions"]) else ""
             names = [self.categories[c] for c in np.flatnonzero(self.retriever.labels[row])]
             path = self.added.get(image_id)
-            if image["file_name"]:
+            if path is None and image["file_name"]:
                 path = image_path(self.pictures, image["folder"], image["file_name"])
                 path = path if path.is_file() else None
             self._about[row] = (image_id, caption, names, path)
@@ -137,23 +138,16 @@ def open_database(root: Path, params: Params, device: str = "cpu") -> Database:
             f"numbers do not fit {len(categories)} categories and {len(retriever.labels)} items; "
             "run dvc repro build_index"
         )
-    columns = ["image_id", "folder", "file_name", "captions"]
-    images = read_table(root / "data" / "images.parquet").select(columns)
-    items = collection.items.to_pylist()
-    added = {
-        "image_id": [item["image_id"] for item in items],
-        "folder": [""] * len(items),
-        "file_name": [""] * len(items),
-        "captions": [[item["caption"] or ""] for item in items],
-    }
-    images = pa.concat_tables([images, pa.table(added, schema=images.schema)])
     return Database(
         retriever=retriever,
         categories=categories,
         built_categories=collection.built_categories,
         caption_number=numbers,
-        images=images.sort_by("image_id"),
+        images=images_of(collection).sort_by("image_id"),
         pictures=root / params.dataset.root,
-        added={item["image_id"]: collection.picture(item["sha256"]) for item in items},
+        added={
+            item["image_id"]: collection.picture(item["sha256"])
+            for item in collection.items.to_pylist()
+        },
         version=collection.version,
     )

@@ -1,7 +1,7 @@
 """A search index with the labels of its rows: what answers a query."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -158,8 +158,27 @@ def knn_settings(knn: Knn) -> dict[str, Any]:
 def open_retriever(knn: Knn, folder: Path, device: str = "cpu") -> Retriever:
     """Open what build_index wrote to ``folder`` (``index/``), to be searched as ``knn`` says.
 
-    ``device`` "cuda" searches on the GPU where the kind allows it. Raises InputError naming the
-    file that is missing, damaged, or does not belong to the others.
+    ``device`` and errors as for :func:`read_index`.
+    """
+    index, _, arrays = read_index(folder, ("labels", "image_id"), device)
+    return Retriever(
+        index,
+        arrays["labels"],
+        arrays["image_id"],
+        **knn_settings(knn),
+        soft=arrays.get("soft"),
+        device=device,
+    )
+
+
+def read_index(
+    folder: Path, names: Sequence[str], device: str = "cpu"
+) -> tuple[SearchIndex, dict[str, Any], dict[str, np.ndarray]]:
+    """Read what build_index wrote to ``folder``: the index, ``meta.json``, arrays by name.
+
+    ``names`` are those wanted of the arrays that have a row an item; where the index holds codes,
+    ``soft`` comes with them. ``device`` "cuda" searches on the GPU where the kind allows it. Raises
+    InputError naming the file that is missing, damaged, or does not belong to the others.
     """
     file = folder / "index.faiss"
     meta = read_json(folder / "meta.json")
@@ -171,15 +190,15 @@ def open_retriever(knn: Knn, folder: Path, device: str = "cpu") -> Retriever:
             "damaged or replaced: run build_index again"
         )
     index = load(file, device, meta.get("kind"))
-    soft = read_npy(folder / "soft.npy") if index.metric == "hamming" else None
-    labels, image_id = read_npy(folder / "labels.npy"), read_npy(folder / "image_id.npy")
-    for name, values in (("labels", labels), ("image_id", image_id), ("soft", soft)):
-        if values is not None and len(values) != index.size:
+    arrays = {}
+    for name in (*names, *(["soft"] if index.metric == "hamming" else [])):
+        arrays[name] = read_npy(folder / f"{name}.npy")
+        if len(arrays[name]) != index.size:
             raise InputError(
-                f"{folder / name}.npy: {len(values)} rows, but {file} holds {index.size} items; "
-                "run build_index again"
+                f"{folder / name}.npy: {len(arrays[name])} rows, but {file} holds {index.size} "
+                "items; run build_index again"
             )
-    return Retriever(index, labels, image_id, **knn_settings(knn), soft=soft, device=device)
+    return index, meta, arrays
 
 
 def query_latency(index: SearchIndex, queries: np.ndarray, k: int) -> dict[str, float]:

@@ -21,6 +21,7 @@ from mmhash.codes import binarise, pack
 from mmhash.database import Database, open_database
 from mmhash.encoders.batch import extraction_batch
 from mmhash.encoders.device import choose_device, choose_precision
+from mmhash.encoders.stream import Picture, stream_vectors
 from mmhash.errors import InputError
 from mmhash.features import features_for, load_features
 from mmhash.files import read_json
@@ -34,8 +35,8 @@ from mmhash.params import Params, load_params
 from mmhash.prediction import Prediction, best_tags, thresholds_of
 from mmhash.training.batches import Features
 from mmhash.training.encode import encode
+from mmhash.tuned import load_towers
 
-Picture = Path | str | bytes  # a path, or what a picture file holds
 NEEDED = (
     *("params.yaml", "model/config.json", "index/meta.json", "index/index.faiss"),
     *("data/categories.json", "data/images.parquet", "predictions/thresholds.json"),
@@ -126,8 +127,6 @@ class TrainedRun:
     @cached_property
     def towers(self) -> Any:
         """The towers (:class:`mmhash.encoders.checkpoint.Towers`) that the features came from."""
-        from mmhash.tuned import load_towers  # loads transformers, which takes seconds
-
         source, profile = self.params.dataset.encoder, self.params.profile
         assert source is not None  # __init__ sees to it
         folder = self.root / source.checkpoint
@@ -241,8 +240,6 @@ class TrainedRun:
         self, images: Sequence[Picture], captions: Sequence[str | None] | None = None
     ) -> Iterator[Piece]:
         """Yield the codes of pictures piece by piece; worker processes decode many of them."""
-        from mmhash.encoders.stream import stream_vectors  # loads transformers
-
         captions = self._checked(images, captions)
         profile, meta = self.params.profile, self._features_meta
         for piece in stream_vectors(

@@ -4,15 +4,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from mmhash.cli.main import main
 from mmhash.files import read_json, read_table, sha256_file, write_json, write_npy, write_table
 from mmhash.index.kinds import build, save
 
-
-def exit_of(*arguments: str) -> int:
-    with pytest.raises(SystemExit) as ended:
-        main(arguments)
-    return int(ended.value.code or 0)
+from .conftest import exit_of
 
 
 @pytest.fixture

@@ -4,14 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from mmhash.cli.main import main
 from mmhash.files import write_json
 
-
-def exit_of(*arguments: str) -> int:
-    with pytest.raises(SystemExit) as ended:
-        main(arguments)
-    return int(ended.value.code or 0)
+from .conftest import exit_of
 
 
 def test_help_gives_an_example_and_exits_well(capsys: pytest.CaptureFixture[str]) -> None:

@@ -3,14 +3,9 @@ from pathlib import Path
 
 import pytest
 
-from mmhash.cli.main import main
 from mmhash.files import write_json
 
-
-def exit_of(*arguments: str) -> int:
-    with pytest.raises(SystemExit) as ended:
-        main(arguments)
-    return int(ended.value.code or 0)
+from .conftest import exit_of
 
 
 def test_without_a_run_it_is_one_line_with_the_mend(

@@ -8,13 +8,8 @@ from pathlib import Path
 import pytest
 
 from mmhash.cli import serve as module
-from mmhash.cli.main import main
 
-
-def exit_of(*arguments: str) -> int:
-    with pytest.raises(SystemExit) as ended:
-        main(arguments)
-    return int(ended.value.code or 0)
+from .conftest import exit_of
 
 
 def test_help_gives_an_example_and_what_to_install(capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,6 +1,7 @@
 """A run in miniature: what the stages leave behind, as the page reads it; and the page of it."""
 
 import csv
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,6 @@ import numpy as np
 import pyarrow as pa
 import pytest
 from PIL import Image
-from ruamel.yaml import YAML
 
 from mmhash.codes import binarise, hamming, pack
 from mmhash.files import write_json, write_npy, write_table
@@ -17,6 +17,8 @@ from mmhash.metrics.codes import code_metrics
 from mmhash.metrics.multilabel import multilabel_metrics
 from mmhash.metrics.tasks import CROSSING, TASKS
 from mmhash.page.source import Run, open_run
+
+from ..conftest import change_params
 
 NAMES = ("person", "dog", "car", "boat", "teddy bear", "toaster")
 HOSTILE = '<script>document.title = "hacked"</script><img src=x onerror="document.title=1">'
@@ -71,15 +73,15 @@ class Outputs:
         return found
 
     def _params(self, params: Path) -> None:
-        yaml = YAML()
-        values = yaml.load(params.read_text(encoding="utf-8"))
-        values["run"]["dataset"] = "coco2014" if self.pictures else "features"
-        values["datasets"]["coco2014"]["root"] = "raw"
-        values["evaluate"]["bootstrap_samples"] = 100
+        shutil.copy2(params, self.root)
+        changes: dict[str, Any] = {
+            "run": {"dataset": "coco2014" if self.pictures else "features"},
+            "datasets": {"coco2014": {"root": "raw"}},
+            "evaluate": {"bootstrap_samples": 100},
+        }
         if not self.bits:
-            values["model"]["name"] = "mlp"
-        with (self.root / "params.yaml").open("w", encoding="utf-8") as stream:
-            yaml.dump(values, stream)
+            changes["model"] = {"name": "mlp"}
+        change_params(self.root, changes)
 
     def _data(self, captions: bool) -> None:
         self.json("data/manifest.json", {"dataset": "coco2014" if self.pictures else "features"})

@@ -11,10 +11,11 @@ import pytest
 from mmhash.page.document import served
 from mmhash.page.write import write_page
 
+from ..conftest import BROWSER, needs_browser
+
 sync_api = pytest.importorskip("playwright.sync_api", reason="playwright absent")
 
-BROWSER = shutil.which("chromium") or shutil.which("chromium-browser")
-pytestmark = pytest.mark.skipif(BROWSER is None, reason="Chromium absent")
+pytestmark = needs_browser
 
 HOSTILE = "<script>window.hacked=1</script>"
 NAMES = ("person", "dog", HOSTILE, "car", "teddy bear", "toaster")

@@ -11,6 +11,8 @@ import numpy as np
 import pytest
 from ruamel.yaml import YAML
 
+from ..conftest import change_params
+
 ROOT = Path(__file__).resolve().parents[2]
 OVERRIDES = {
     "run": {"dataset": "features"},
@@ -45,24 +47,6 @@ def write_features(root: Path, seed: int = 0) -> None:
     np.save(root / "image_id.npy", np.arange(1000, 1120, dtype=np.int64))
     np.save(root / "split.npy", split)
     (root / "categories.json").write_text('["a", "b", "c", "d", "e", "f"]\n')
-
-
-def merge(values: dict, changes: dict) -> None:
-    """Put nested ``changes`` into ``values``."""
-    for key, value in changes.items():
-        if isinstance(value, dict):
-            merge(values[key], value)
-        else:
-            values[key] = value
-
-
-def change_params(folder: Path, changes: dict) -> None:
-    """Write ``changes`` to the params.yaml of ``folder``; comments and order stay."""
-    yaml = YAML()
-    values = yaml.load((folder / "params.yaml").read_text(encoding="utf-8"))
-    merge(values, changes)
-    with (folder / "params.yaml").open("w", encoding="utf-8") as stream:
-        yaml.dump(values, stream)
 
 
 def environment() -> dict[str, str]:

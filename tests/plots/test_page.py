@@ -16,15 +16,8 @@ from ruamel.yaml import YAML
 
 from mmhash.plots.write import write_plots
 
-BROWSER = next(
-    (
-        path
-        for name in ("chromium", "chromium-browser", "google-chrome", "chrome")
-        if (path := shutil.which(name))
-    ),
-    None,
-)
-needs_browser = pytest.mark.skipif(BROWSER is None, reason="Chromium absent")
+from ..conftest import BROWSER, needs_browser
+
 OFFLINE = [
     *("--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking"),
     *("--no-first-run", "--host-resolver-rules=MAP * ~NOTFOUND", "--virtual-time-budget=10000"),

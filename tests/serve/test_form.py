@@ -16,21 +16,14 @@ import pyarrow as pa
 import pytest
 from PIL import Image
 from playwright.sync_api import Browser, Page, expect, sync_playwright
-from ruamel.yaml import YAML
 
 import mmhash.page.document
 from mmhash.files import read_json, read_table, write_json, write_table
 from mmhash.serve.app import UPLOAD_BYTES
 
-BROWSER = next(
-    (
-        path
-        for name in ("chromium", "chromium-browser", "google-chrome", "chrome")
-        if (path := shutil.which(name))
-    ),
-    None,
-)
-pytestmark = pytest.mark.skipif(BROWSER is None, reason="Chromium absent")
+from ..conftest import BROWSER, change_params, needs_browser
+
+pytestmark = needs_browser
 MARKUP = "<img src=x onerror=alert(1)><script>alert(2)</script>"
 WAIT = 60_000  # milliseconds; a busy machine is no fault
 expect.set_options(timeout=WAIT)
@@ -41,11 +34,7 @@ def small_run(trained_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Pa
     """The small run with 25 voters, and markup in the captions and the first category's name."""
     root = tmp_path_factory.mktemp("serve") / "checkout"
     shutil.copytree(trained_run, root, symlinks=True)
-    yaml = YAML()
-    values = yaml.load((root / "params.yaml").read_text(encoding="utf-8"))
-    values["knn"]["k"] = 25
-    with (root / "params.yaml").open("w", encoding="utf-8") as stream:
-        yaml.dump(values, stream)
+    change_params(root, {"knn": {"k": 25}})
     categories = read_json(root / "data/categories.json")
     categories[0]["name"] += MARKUP
     write_json(root / "data/categories.json", categories)

@@ -1,15 +1,14 @@
 """``mmhash index``: add images and categories to what predictions search, take them out, undo."""
 
 import argparse
-import gc
 import json
 import sys
 import textwrap
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from mmhash.cli.startup import no_garbage
 from mmhash.cli.terminal import harmless
 from mmhash.errors import InputError
 
@@ -112,7 +111,7 @@ def run_index(chosen: argparse.Namespace) -> None:
             chosen.wrong_usage("a CSV list stands alone; labels and captions are its columns")
         if not lists and chosen.labels is None:
             chosen.wrong_usage("images need --labels; or name a CSV list")
-        with _no_garbage():
+        with no_garbage():
             _add(chosen.files, chosen.labels, chosen.caption, chosen.new_categories)
     elif chosen.act == "remove":
         if (chosen.category is None) == (not chosen.images):
@@ -125,21 +124,10 @@ def run_index(chosen: argparse.Namespace) -> None:
         except BrokenPipeError:  # whoever read our lines has seen enough
             sys.stdout = open("/dev/null", "w", encoding="utf-8")  # noqa: PTH123, SIM115
     elif chosen.act == "rebuild":
-        with _no_garbage():
+        with no_garbage():
             _rebuild()
     else:
         _move(chosen.act)
-
-
-@contextmanager
-def _no_garbage() -> Iterator[None]:
-    """Look for no garbage: thousands of modules come, and looking among them takes a third."""
-    gc.disable()
-    try:
-        yield
-    finally:
-        gc.freeze()
-        gc.enable()
 
 
 def _add(files: Sequence[Path], labels: str | None, caption: str | None, new: bool) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 
 from mmhash.cli import export, index, predict, report, serve
 from mmhash.cli.outside import keep_streams_open, said_in_a_line
+from mmhash.cli.startup import positive
 from mmhash.errors import InputError, exit_code
 
 
@@ -60,7 +61,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     ablate.add_argument("study", metavar="ID", nargs="?", type=_study, help="such as A2 or grid")
     ablate.add_argument("--list", action="store_true", help="show the studies and stop")
-    ablate.add_argument("--seeds", type=_count, metavar="N", help="seeds 1 to N (default: 3)")
+    ablate.add_argument("--seeds", type=positive, metavar="N", help="seeds 1 to N (default: 3)")
     ablate.add_argument("--dataset", metavar="NAME", help="the same as -S run.dataset=NAME")
     ablate.add_argument(
         "-S",
@@ -83,12 +84,6 @@ def _study(text: str) -> str:
     if text not in known:
         raise argparse.ArgumentTypeError(f"{text!r}: choose one of {', '.join(known)}")
     return text
-
-
-def _count(text: str) -> int:
-    if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"{text!r}: must be a whole number of at least 1")
-    return int(text)
 
 
 def _override(text: str) -> tuple[str, Any]:
@@ -150,9 +145,5 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
             failed = not examine(timing=not chosen.no_timing)
 
-    def run_or_say() -> None:
-        with said_in_a_line():
-            run()
-
-    code = exit_code(run_or_say, resume_hint)
+    code = exit_code(said_in_a_line()(run), resume_hint)
     sys.exit(code or int(failed))

@@ -1,16 +1,16 @@
 """``mmhash predict``: tags for pictures, and the neighbours that voted for them."""
 
 import argparse
-import gc
 import json
 import shutil
 import sys
 from collections.abc import Iterator, Sequence
-from itertools import zip_longest
+from itertools import chain, zip_longest
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mmhash.cli.captions import Found, captions_for, find_pictures, read_captions
+from mmhash.cli.startup import no_garbage, positive
 from mmhash.cli.terminal import (
     THUMBNAIL,
     bar,
@@ -56,17 +56,11 @@ def add_parser(commands: Any) -> None:
     given.add_argument("--captions", metavar="FILE", type=Path, help="captions by file name")
     parser.add_argument("--json", action="store_true", help="write JSON, a line a picture")
     parser.add_argument(
-        "--top", metavar="N", type=_count, help="tags a picture (default: knn.top_n_tags)"
+        "--top", metavar="N", type=positive, help="tags a picture (default: knn.top_n_tags)"
     )
     parser.add_argument(
         "--run", metavar="FOLDER", type=Path, default=Path(), help="a finished run (default: here)"
     )
-
-
-def _count(text: str) -> int:
-    if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"{text!r}: must be a whole number of at least 1")
-    return int(text)
 
 
 def predict(chosen: argparse.Namespace) -> bool:
@@ -76,26 +70,22 @@ def predict(chosen: argparse.Namespace) -> bool:
     """
     pictures = find_pictures(chosen.images)
     captions = _captions(chosen, pictures)
-    # Thousands of modules are about to come and none of them to go: looking for garbage among them,
-    # now and at the end, takes a third of the time of a short run.
-    gc.disable()
-    from mmhash.progress import track
-    from mmhash.trained import TrainedRun
-
-    run = TrainedRun(chosen.run)
-    outcomes: Iterator[Any] = run.stream([one.path for one in pictures], captions, chosen.top)
     in_full = len(pictures) <= IN_FULL and not chosen.json
-    if not in_full:
-        for alone in sorted({run.inputs == "both" and one is None for one in captions}):
-            print(accuracy_line(run, alone), file=sys.stderr)
+    with no_garbage():
+        from mmhash.progress import track
+        from mmhash.trained import TrainedRun
+
+        run = TrainedRun(chosen.run)
+        if not in_full:
+            for alone in sorted({run.inputs == "both" and one is None for one in captions}):
+                print(accuracy_line(run, alone), file=sys.stderr)
+        stream = run.stream([one.path for one in pictures], captions, chosen.top)
+        outcomes: Iterator[Any] = chain([next(stream)], stream)  # with the first all is loaded
     if len(pictures) > 1:
         outcomes = track(outcomes, len(pictures), "predict", "picture")
     sys.stdout.reconfigure(errors="replace")  # type: ignore[union-attr]  # ? for a lacking letter
     well = True
     for picture, caption, outcome in zip(pictures, captions, outcomes, strict=True):
-        if not gc.isenabled():
-            gc.freeze()
-            gc.enable()
         if isinstance(outcome, str):
             well = False
             if chosen.json:

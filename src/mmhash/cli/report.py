@@ -17,7 +17,7 @@ def add_parser(commands: Any) -> None:
         "fetched): figures with intervals, every class, who voted for what, the worst mistakes, "
         "confusion, what each bit does, training, experiments, cost. Sections whose files are "
         "missing say so. The same run gives the same bytes.",
-        epilog="example: mmhash report\nexample: mmhash report --out /tmp/run.html",
+        epilog="example: mmhash report\nexample: mmhash report --out run.html",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument(

@@ -7,8 +7,6 @@ import unicodedata
 from pathlib import Path
 from typing import TextIO
 
-from tqdm import tqdm
-
 ZERO_WIDTH_JOINER = "\u200d"  # holds an emoji of several parts together
 Rgb = tuple[int, int, int]
 THUMBNAIL = (24, 16)  # pixels wide and high; a character shows two of them, one above the other
@@ -136,6 +134,8 @@ def say(line: str) -> None:
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         if sys.stdout.isatty() and sys.stderr.isatty():
+            from tqdm import tqdm  # half of the time that mmhash --help would take
+
             tqdm.write(line, file=sys.stdout)
         else:
             sys.stdout.write(line + "\n")

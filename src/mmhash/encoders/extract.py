@@ -158,11 +158,7 @@ def _encode_shards(
         image = stored(vectors, towers.width_image, dtype, normalise)
         _check_finite(image, ids, "image")
         texts = [text for row in good for text in lowered(row["captions"])]
-        unique = list(dict.fromkeys(texts))  # equal captions have equal vectors: one pass serves
-        vectors = yield from encode_captions(unique, towers, size)
-        place = {text: row for row, text in enumerate(unique)}
-        order = np.array([place[text] for text in texts], dtype=np.int64)
-        text = stored(vectors, towers.width_text, dtype, normalise)[order]
+        text = yield from encode_captions(texts, towers, size, dtype, normalise)
         _check_finite(text, np.repeat(ids, counts), "caption")
         arrays = {"image_id": ids, "image": image, "caption_count": counts, "text": text}
         bad = [
@@ -174,7 +170,8 @@ def _encode_shards(
             for position, reason in sorted(reasons.items())
         ]
         write_shard(shard_path(cache, (start, stop)), arrays, bad)
-        yield from repeat(None, sum(len(row["captions"]) for row in rows) - len(unique))
+        # the captions of unreadable pictures, which the total counts
+        yield from repeat(None, sum(len(row["captions"]) for row in rows) - len(texts))
 
 
 def _check_finite(vectors: np.ndarray, ids: np.ndarray, what: str) -> None:

@@ -56,16 +56,23 @@ def _encode_rows(towers: Towers, pictures: Pictures, start: int, stop: int) -> t
 
 
 def encode_captions(
-    texts: list[str], towers: Towers, size: BatchSize
-) -> Generator[None, None, list[torch.Tensor]]:
-    """Encode captions; returns the vectors, and yields once for every caption done."""
+    texts: list[str], towers: Towers, size: BatchSize, dtype: np.dtype, normalise: bool
+) -> Generator[None, None, np.ndarray]:
+    """Encode captions; returns their vectors as they are stored, (n, D_t), a row a caption.
+
+    Equal captions have equal vectors: one pass serves. Yields once for every caption done.
+    """
+    unique = list(dict.fromkeys(texts))
     vectors: list[torch.Tensor] = []
     for piece in _in_batches(
-        lambda start, stop: towers.encode_texts(texts[start:stop]), len(texts), size, last=True
+        lambda start, stop: towers.encode_texts(unique[start:stop]), len(unique), size, last=True
     ):
         vectors.append(piece)
         yield from repeat(None, len(piece))
-    return vectors
+    yield from repeat(None, len(texts) - len(unique))
+    place = {text: row for row, text in enumerate(unique)}
+    order = np.array([place[text] for text in texts], dtype=np.int64)
+    return stored(vectors, towers.width_text, dtype, normalise)[order]
 
 
 def _in_batches(

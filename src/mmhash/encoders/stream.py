@@ -69,12 +69,9 @@ def stream_vectors(
         vectors, bad = finished(encode_pictures(stop - start, chunks, towers, size))
         readable = [at for at in range(start, stop) if at - start not in bad]
         said = lowered([one for at in readable if (one := captions[at]) is not None])
-        unique = list(dict.fromkeys(said))
-        place = {text: row for row, text in enumerate(unique)}
         image = stored(vectors, towers.width_image, **kept)
         captioned = np.array([captions[at] is not None for at in readable], dtype=bool)
         text = np.zeros((len(readable), towers.width_text), dtype=image.dtype)
-        found = stored(finished(encode_captions(unique, towers, size)), towers.width_text, **kept)
-        text[captioned] = found[np.array([place[one] for one in said], dtype=np.int64)]
+        text[captioned] = finished(encode_captions(said, towers, size, **kept))
         reasons = {start + at: reason for at, reason in bad.items()}
         yield Vectors(start, stop, readable, reasons, image, text, captioned)

@@ -10,10 +10,9 @@ import pyarrow.compute as pc
 
 from mmhash.collection import Collection
 from mmhash.errors import InputError
-from mmhash.files import read_json, read_npy, read_table, sha256_file
+from mmhash.files import read_json, read_npy, sha256_file
+from mmhash.images import images_of
 from mmhash.index.kinds import indexed_items, load
-
-IMAGE_COLUMNS = ["image_id", "folder", "file_name", "captions"]
 
 
 @dataclass(frozen=True)
@@ -78,7 +77,7 @@ def export_rows(collection: Collection) -> Rows:
                 f"{folder / name}.npy: has shape {array.shape}, but {size} items are indexed and "
                 f"there are {classes} categories; run build_index again"
             )
-    images = _images(collection)
+    images = images_of(collection)
     known = images["image_id"].to_numpy()
     of_item = images.take(pa.array(_places(known, image_id, folder / "image_id.npy")))
     # chunks are joined: list offsets and buffers below are those of one array
@@ -107,20 +106,6 @@ def export_rows(collection: Collection) -> Rows:
         "captions": meta.get("captions"),
     }
     return Rows(table, collection.categories, origin)
-
-
-def _images(collection: Collection) -> pa.Table:
-    """Return image_id, folder, file_name and captions of the dataset's and the added images."""
-    images = read_table(collection.root / "data" / "images.parquet").select(IMAGE_COLUMNS)
-    items = collection.items
-    copies = [collection.picture(sha256) for sha256 in items["sha256"].to_pylist()]
-    added = {
-        "image_id": items["image_id"],
-        "folder": [copy.parent.relative_to(collection.root).as_posix() for copy in copies],
-        "file_name": [copy.name for copy in copies],
-        "captions": [[caption or ""] for caption in items["caption"].to_pylist()],
-    }
-    return pa.concat_tables([images, pa.table(added, schema=images.schema)])
 
 
 def _places(known: np.ndarray, image_id: np.ndarray, file: Path) -> np.ndarray:

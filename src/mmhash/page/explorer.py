@@ -106,4 +106,9 @@ def captions_of(row: dict[str, Any], count: int, characters: int) -> list[str]:
     Empty ones are left out: sets of features have them where there is no text.
     """
     found = [str(text) for text in (row["captions"] or [])[:count] if text and text.strip()]
-    return [t if len(t) <= characters else f"{t[: characters - 1].rstrip()}…" for t in found]
+    return [cut(text, characters) for text in found]
+
+
+def cut(text: str, characters: int) -> str:
+    """Return ``text`` with at most ``characters``; … says that more follows."""
+    return text if len(text) <= characters else f"{text[: characters - 1].rstrip()}…"

@@ -7,13 +7,14 @@ from typing import Any
 
 from mmhash.encoders.pixels import UnreadableError, read_picture
 from mmhash.errors import InputError
+from mmhash.page.build import CHARACTERS
+from mmhash.page.explorer import cut
 from mmhash.page.pictures import thumbnail
 from mmhash.prediction import Prediction
 from mmhash.serve.watched import Watched
 from mmhash.trained import TrainedRun
 
 SHOWN = 20  # neighbours with a thumbnail; the others are sent without
-CHARACTERS = 300  # of a neighbour's caption
 HELD = 2000  # thumbnails kept in memory, some 5 kB each
 
 
@@ -55,8 +56,7 @@ def _answer(run: TrainedRun, prediction: Prediction) -> dict[str, Any]:
         zip(values["neighbours"], prediction.neighbours, strict=True)
     ):
         del entry["picture"]
-        if len(entry["caption"]) > CHARACTERS:
-            entry["caption"] = f"{entry['caption'][: CHARACTERS - 1].rstrip()}…"
+        entry["caption"] = cut(entry["caption"], CHARACTERS)
         held = place < SHOWN and voter.picture is not None
         entry["thumbnail"] = _thumbnail(voter.picture) if held else None
     return {**values, "accuracy": run.accuracy(prediction.image_only)}

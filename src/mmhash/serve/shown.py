@@ -1,5 +1,6 @@
 """The page to show: what ``mmhash report`` wrote, written anew where it is not up to date."""
 
+from contextlib import suppress
 from pathlib import Path
 
 import mmhash.page
@@ -25,10 +26,8 @@ def current_page(root: Path) -> str:
     """
     path = root / PAGE
     if _up_to_date(path):
-        try:
+        with suppress(InputError, UnicodeDecodeError):  # another program's page, or half of one
             return served(path.read_text(encoding="utf-8"))
-        except (InputError, UnicodeDecodeError):
-            pass  # another program's page, or half of one
     write_page(root, path)
     return served(path.read_text(encoding="utf-8"))
 
