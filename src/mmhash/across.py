@@ -26,10 +26,10 @@ from mmhash.metrics.retrieval import (
 )
 from mmhash.metrics.tasks import CROSSING, TASKS
 from mmhash.models.cross_modal import CrossModalHasher
+from mmhash.models.health import HEALTH
 from mmhash.models.tagger import Tagger
 from mmhash.seeding import numpy_stream
-from mmhash.training.cross_modal import OBJECTIVES, evenly
-from mmhash.training.encode import caption_owners, encode_sides
+from mmhash.training.encode import caption_owners, encode_sides, evenly
 
 logger = logging.getLogger(__name__)
 
@@ -215,9 +215,9 @@ def _health(
     model: CrossModalHasher, dataset: Dataset, hash_scale: float, device: torch.device
 ) -> dict[str, float]:
     """Return the method's own diagnostics on test rows, if it has any."""
-    objective = OBJECTIVES.get(model.config.name)
-    if objective is None or objective.diagnostics is None:
+    health = HEALTH.get(model.config.name)
+    if health is None:
         return {}
     image, text, labels = (torch.from_numpy(x).to(device) for x in _pairs(dataset, HEALTH_ROWS))
     output = model.to(device).eval().training_output(image, text, hash_scale)
-    return objective.diagnostics(model, output, labels)
+    return health.diagnostics(model, output, labels)

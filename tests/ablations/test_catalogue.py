@@ -14,7 +14,15 @@ from mmhash.params import parse_params
 SPECIFIED = [
     *("baselines", "A1", "A2", "A3", "B1", "B2", "B3", "B4", "B5", "C1", "C2", "C3", "C4", "D1"),
     *("E1", "M1", "grid", "plan", "kfold"),
-    *("cross_modal", "agch_variants", "agch_suspects", "agch_cures", "agch_settings", "ucmfh"),
+    *(
+        "cross_modal",
+        "agch_variants",
+        "agch_suspects",
+        "agch_cures",
+        "agch_settings",
+        "agch_depth",
+        "ucmfh",
+    ),
 ]
 STUDIES = studies("sample")
 

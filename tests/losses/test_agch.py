@@ -1,8 +1,4 @@
-"""Losses of AGCH, and what its diagnostics find."""
-
 import copy
-from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -10,56 +6,13 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mmhash.losses.agch import (
-    agch_complaints,
-    agch_diagnostics,
-    agch_terms,
-    pair_figures,
-    unique_share,
-)
-from mmhash.models.agch import Agch, AgchOutput, agch_settings
-from mmhash.models.cross_modal import CrossModalConfig
-from mmhash.params import load_params
+from mmhash.losses.agch import agch_terms
+from mmhash.models.agch import Agch, AgchOutput
 
-PARAMS = Path(__file__).resolve().parents[2] / "params.yaml"
-BLOCK = load_params(PARAMS).agch.model_dump()
-NO_CURES = {
-    "text_batch_norm": False,
-    "leaky_relu": False,
-    "first_layer_gain": 1.0,
-    "direct_alignment": 0.0,
-    "quantisation": 0.0,
-    "balance": 0.0,
-    "l3_weight": 1.0,
-}
+from ..agch_models import BITS, FAST, N, config, output, pairs, train, unit
+
 CURED = {"cures_direct_alignment": 1.0, "cures_quantisation": 0.5, "cures_balance": 0.5}
-WEIGHTS = {"alpha": 0.4, "beta": 0.3, "lambda_h": 5.0, "delta": 0.01}
-N, BITS = 7, 8
 RNG = np.random.default_rng(11)
-
-
-def config(**changes: Any) -> CrossModalConfig:
-    """The paper's values for Wiki in small networks; cures.x is written cures_x."""
-    block = copy.deepcopy(BLOCK) | {"hidden": 16, "graph_dims": [12, 10], "cures": dict(NO_CURES)}
-    for key, value in (WEIGHTS | changes).items():
-        if key.startswith("cures_"):
-            block["cures"][key.removeprefix("cures_")] = value
-        else:
-            block[key] = value
-    return CrossModalConfig("agch", 6, 9, BITS, agch_settings(block, "wiki"))
-
-
-def output(**changes: Any) -> AgchOutput:
-    """Codes and a similarity out of the air, in float64."""
-    rng = np.random.default_rng(3)
-    s = rng.uniform(0, 1, (N, N))
-    s = torch.from_numpy((s + s.T) / 2)
-    codes = [torch.from_numpy(np.tanh(rng.normal(size=(N, BITS)))) for _ in range(5)]
-    return AgchOutput(s, 2 * s - 1, *codes)._replace(**changes)
-
-
-def unit(code: torch.Tensor) -> np.ndarray:
-    return code.numpy() / np.linalg.norm(code.numpy(), axis=1, keepdims=True)
 
 
 def value(terms: dict[str, torch.Tensor], name: str) -> float:
@@ -189,46 +142,6 @@ def test_gradient():
 # --- learning
 
 
-def pairs(n: int = 32) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """Image and text features of four classes, with noise, and one-hot labels."""
-    rng = np.random.default_rng(5)
-    kind = np.arange(n) % 4
-    image = rng.normal(size=(4, 6))[kind] + 0.2 * rng.normal(size=(n, 6))
-    text = rng.normal(size=(4, 9))[kind] + 0.2 * rng.normal(size=(n, 9))
-    return (
-        torch.from_numpy(image).float(),
-        torch.from_numpy(text).float(),
-        torch.from_numpy(np.eye(4)[kind]),
-    )
-
-
-def train(steps: int = 50, **changes: Any) -> tuple[Agch, list[float], dict[str, float]]:
-    """Train as the loop does; return the model, the loss at each step and the diagnostics."""
-    torch.manual_seed(0)
-    model = Agch(config(**changes))
-    optimizer = model.optimizer()
-    groups = optimizer.param_groups
-    image, text, labels = pairs()
-    losses = []
-    for _ in range(steps):
-        for turn in model.turns() or [list(range(len(groups)))]:
-            loss = agch_terms(model.training_output(image, text, 1.0), model.config)["loss"]
-            optimizer.zero_grad()
-            loss.backward()
-            for still in set(range(len(groups))) - set(turn):
-                for p in groups[still]["params"]:
-                    p.grad = None
-            optimizer.step()
-        losses.append(loss.item())
-    model.eval()
-    with torch.no_grad():
-        return (
-            model,
-            losses,
-            agch_diagnostics(model, model.training_output(image, text, 1.0), labels),
-        )
-
-
 @pytest.mark.parametrize(
     "changes",
     [
@@ -267,9 +180,6 @@ def test_a_turn_moves_its_own_network_alone():
     assert all(name.startswith("graphs") for name in moved)
 
 
-FAST = {"optimizer": "adam", "lr_adam": 0.01, "weight_decay": 0.0}
-
-
 def test_direct_alignment_brings_an_image_nearer_to_its_text():
     _, _, plain = train(**FAST, lambda_h=0.0, beta=0.0)
     _, _, aligned = train(**FAST, lambda_h=0.0, beta=0.0, cures_direct_alignment=10.0)
@@ -297,138 +207,3 @@ def test_the_graph_teaches_signs_only_where_its_loss_has_a_weight():
     _, _, taught = train(100, **FAST, delta=1.0)
     for name in ("image", "text"):
         assert taught[f"sign_agreement_{name}"] > without[f"sign_agreement_{name}"] + 0.1
-
-
-# --- diagnostics
-
-
-def test_unique_share():
-    code = torch.tensor([[0.1, -0.2], [0.9, -0.1], [-0.5, 0.0], [0.0, -1.0]])
-    assert unique_share(code) == 2 / 4
-
-
-def test_pair_figures_by_hand():
-    labels = torch.tensor([[1, 0], [1, 1], [0, 1], [0, 0]])
-    rng = np.random.default_rng(0)
-    s = rng.uniform(size=(4, 4))
-    s = (s + s.T) / 2
-    got = pair_figures(torch.from_numpy(s), labels)
-    upper = [(0, 1), (0, 2), (0, 3), (1, 2), (1, 3), (2, 3)]
-    same = [0.5**0.5, 0, 0, 0.5**0.5, 0, 0]
-    values = np.array([s[pair] for pair in upper])
-    assert got["s_label_correlation"] == pytest.approx(np.corrcoef(values, same)[0, 1])
-    assert got["s_positive"] == pytest.approx(values[[0, 3]].mean())
-    assert got["s_negative"] == pytest.approx(values[[1, 2, 4, 5]].mean())
-    assert got["s_gap"] == pytest.approx(got["s_positive"] - got["s_negative"])
-    assert got["positive_pairs"] == pytest.approx(2 / 6)
-
-
-@pytest.mark.parametrize("labels", [torch.ones(4, 1), torch.zeros(4, 1)])
-def test_labels_without_contrast_give_numbers(labels):
-    got = pair_figures(torch.rand(4, 4), labels)
-    assert got["s_label_correlation"] == 0
-    assert np.isfinite(list(got.values())).all()
-
-
-def test_diagnostics_by_hand():
-    torch.manual_seed(0)
-    model, out = Agch(config()), output()
-    got = agch_diagnostics(model, out, torch.eye(N))
-    v, t = unit(out.image), unit(out.text)
-    distance = np.linalg.norm(v[:, None] - t[None], axis=2)
-    off = ~np.eye(N, dtype=bool)
-    weights = [p.detach().numpy().ravel() for p in model.graphs.parameters() if p.ndim == 2]
-    expected = {
-        "unique_fused": len(np.unique(out.fused.numpy() >= 0, axis=0)) / N,
-        "it_distance": distance.diagonal().mean(),
-        "it_distance_others": distance[off].mean(),
-        "text_output_mean": out.text.numpy().mean(),
-        "graph_weight_std": np.concatenate(weights).std(),
-        "graph_output_std_image": out.graph_image.numpy().std(axis=0).mean(),
-        "graph_output_std_text": out.graph_text.numpy().std(axis=0).mean(),
-        "sign_agreement_image": ((out.graph_image >= 0) == (out.fused >= 0)).numpy().mean(),
-        "sign_agreement_text": ((out.graph_text >= 0) == (out.fused >= 0)).numpy().mean(),
-    }
-    for name, number in expected.items():
-        assert got[name] == pytest.approx(number, rel=1e-5), name
-    assert all(type(number) is float for number in got.values())
-
-
-def test_without_the_graph_there_are_no_figures_of_it():
-    model = Agch(config(graph=False))
-    got = agch_diagnostics(model, output(graph_image=None, graph_text=None), torch.eye(N))
-    assert not any(name.startswith(("graph_", "sign_")) for name in got)
-    agch_complaints(got)
-
-
-def test_a_model_that_learnt_from_clear_features_has_no_complaint():
-    _, _, figures = train(100, **FAST, delta=1.0)
-    assert figures["s_label_correlation"] > 0.8
-    assert agch_complaints(figures) == []
-
-
-def test_a_graph_that_joins_all_alike_is_complained_about():
-    torch.manual_seed(0)
-    model = Agch(config(similarity="euclid", rho=1e6, batch_size=512)).eval()
-    image, text, labels = pairs()
-    with torch.no_grad():
-        figures = agch_diagnostics(model, model.training_output(image, text, 1.0), labels)
-    complaints = agch_complaints(figures)
-    assert any("the image graph's output varies" in complaint for complaint in complaints)
-    assert any("the text graph's output varies" in complaint for complaint in complaints)
-
-
-HEALTHY = {
-    "unique_image": 0.9,
-    "unique_text": 0.9,
-    "unique_fused": 0.9,
-    "s_label_correlation": 0.3,
-    "positive_pairs": 0.1,
-    "it_distance": 0.8,
-    "it_distance_others": 1.3,
-    "text_output_mean": -0.02,
-    "graph_output_std_image": 0.3,
-    "graph_output_std_text": 0.3,
-    "sign_agreement_image": 0.8,
-    "sign_agreement_text": 0.8,
-}
-
-
-@pytest.mark.parametrize(
-    ("figures", "word"),
-    [
-        ({"unique_image": 0.01}, "collapsed"),
-        ({"unique_text": 0.04}, "text codes"),
-        ({"s_label_correlation": 0.01}, "labels"),
-        ({"text_output_mean": -0.9}, "saturated"),
-        ({"it_distance": 1.29}, "unrelated"),
-        ({"graph_output_std_text": 0.01}, "text graph's output varies"),
-        ({"sign_agreement_image": 0.52}, "chance"),
-        ({"it_distance": float("nan"), "unique_text": 0.0}, "diverged"),
-    ],
-)
-def test_each_failure_has_one_sentence(figures, word):
-    assert agch_complaints(HEALTHY) == []
-    complaints = agch_complaints(HEALTHY | figures)
-    assert len(complaints) == 1
-    assert word in complaints[0]
-    assert "\n" not in complaints[0]
-
-
-def test_labels_without_contrast_are_no_reason_to_complain():
-    assert agch_complaints(HEALTHY | {"s_label_correlation": 0.0, "positive_pairs": 0.0}) == []
-
-
-def test_a_complaint_names_settings_that_there_are():
-    broken = dict.fromkeys(HEALTHY, 0.0) | {
-        "text_output_mean": 1.0,
-        "positive_pairs": 0.5,
-        "it_distance": 1.0,
-    }
-    words = " ".join(agch_complaints(broken)).replace(",", " ").replace(";", " ").split()
-    named = {word.split("=")[0] for word in words if word.startswith("agch.")}
-    assert named
-    for name in named:
-        place: Any = BLOCK
-        for key in name.split(".")[1:]:
-            place = place[key]

@@ -10,13 +10,13 @@ import torch
 from ruamel.yaml import YAML
 
 from mmhash.errors import InputError
-from mmhash.losses.agch import agch_complaints
 from mmhash.losses.total import LossWeights
 from mmhash.models.cross_modal import CrossModalConfig
 from mmhash.models.hashers import method_settings
+from mmhash.models.health import agch_complaints
 from mmhash.models.weights import load_tagger
 from mmhash.training.batches import Features
-from mmhash.training.cross_modal import CrossModalRun, evenly, mean_across
+from mmhash.training.cross_modal import CrossModalRun, mean_across
 from mmhash.training.encode import caption_owners, encode_sides
 from mmhash.training.settings import TrainingData
 
@@ -206,12 +206,6 @@ def test_codes_that_depend_on_their_batch_are_encoded_in_batches_of_the_training
     with torch.no_grad():
         first = hasher(image, text, scale)
     np.testing.assert_allclose(found["image"][:8], first.image, atol=1e-6)
-
-
-def test_evenly_keeps_few_rows_and_spreads_many():
-    rows = np.arange(100, 110)
-    assert evenly(rows, 20) is rows
-    assert evenly(rows, 4).tolist() == [100, 103, 106, 109]
 
 
 def test_mean_across_is_one_where_each_side_finds_its_own():

@@ -8,7 +8,7 @@ from mmhash.errors import InputError
 from mmhash.models.config import HashConfig
 from mmhash.models.tagger import build_tagger
 from mmhash.training.batches import Features
-from mmhash.training.encode import encode
+from mmhash.training.encode import encode, evenly
 
 from .conftest import make_data, make_model
 
@@ -87,3 +87,9 @@ def test_a_row_without_caption_is_refused():
     features = Features(F.image[:2], F.text[:1], np.array([0, 1, 1]), F.labels[:2])
     with pytest.raises(InputError, match="row 1 has no caption"):
         encode(tagger(), features, np.array([0, 1]), 1.0)
+
+
+def test_evenly_keeps_few_rows_and_spreads_many():
+    rows = np.arange(100, 110)
+    assert evenly(rows, 20) is rows
+    assert evenly(rows, 4).tolist() == [100, 103, 106, 109]

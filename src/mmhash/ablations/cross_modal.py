@@ -172,7 +172,7 @@ STUDIES = (
     ),
     Study(
         "agch_settings",
-        "AGCH: weights, batch, rates, scale and depth",
+        "AGCH: weights, batch, rates and scale",
         "AGCH",
         (
             Row("AGCH"),
@@ -185,6 +185,17 @@ STUDIES = (
             *rows_of("rho {:g}", "agch.rho", (1.0, 2.0, 8.0)),
             *rows_of("gamma_v {:g}", "agch.gamma_v", (0.5, 4.0)),
             *rows_of("gamma_t {:g}", "agch.gamma_t", (0.1, 1.5)),
+        ),
+        heads=("knn",),
+        also=BOTH_WAYS,
+        common=AGCH,
+        notes=(NOTE, FUSED_NOTE),
+    ),
+    Study(
+        "agch_depth",
+        "AGCH: how many graph layers",
+        "two graph layers",
+        (
             _agch("one graph layer", graph_dims=[512]),
             _agch("two graph layers", graph_dims=[1024, 512]),
             _agch("three graph layers", graph_dims=[1024, 1024, 512]),

@@ -56,7 +56,7 @@ CODE_PANELS = {
 }
 # val_mAP of a method without a classifier: that of mmhash.training.cross_modal.mean_across.
 ACROSS_PANEL = ("mAP, mean of image to text and back", "val")
-# The figures of mmhash.losses.agch.agch_diagnostics, the same way.
+# The figures of mmhash.models.health.agch_diagnostics, the same way.
 DIAGNOSTIC_PANELS = {
     "unique_image": ("different codes, share of items", "image"),
     "unique_text": ("different codes, share of items", "text"),

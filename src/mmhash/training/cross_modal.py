@@ -4,7 +4,7 @@ The loop around it (resume, best epoch, files) is that of the main method, :mod:
 """
 
 from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import torch
@@ -12,7 +12,7 @@ from torch import Tensor
 
 from mmhash.codes import binarise, pack
 from mmhash.errors import InputError
-from mmhash.losses.agch import agch_complaints, agch_diagnostics, agch_terms
+from mmhash.losses.agch import agch_terms
 from mmhash.losses.contrastive import contrastive_terms
 from mmhash.losses.pairwise import pairwise_across
 from mmhash.losses.total import LossWeights
@@ -23,41 +23,23 @@ from mmhash.metrics.tie_aware import average_precision_all, shells_from_levels
 from mmhash.models.cross_modal import CrossModalConfig
 from mmhash.models.hash_layer import hash_scale
 from mmhash.models.hashers import build_hasher
+from mmhash.models.health import HEALTH, UNIQUE_LOW
 from mmhash.ranks import ALONE
 from mmhash.seeding import numpy_stream, stream_seed
 from mmhash.training.batches import FeatureStore, plan_epoch
-from mmhash.training.encode import caption_owners, encode_sides
+from mmhash.training.encode import caption_owners, encode_sides, evenly
 from mmhash.training.epoch import one_thread
 from mmhash.training.selection import CODE_FIGURES, HISTOGRAM_BINS
 from mmhash.training.settings import TrainingData, TrainSettings
 
-Terms = Callable[[Any, CrossModalConfig], dict[str, Tensor]]
-Diagnostics = Callable[[Any, Any, Tensor], dict[str, float]]
-Complaints = Callable[[dict[str, float]], list[str]]
-
 VAL_QUERIES, VAL_ITEMS = 1000, 10_000  # at most: val only chooses the epoch
-UNIQUE_LOW = 0.05  # share of distinct codes below which a run has collapsed
 
 
-class Objective(NamedTuple):
-    """What a method minimises, and the figures that show whether it is alive."""
-
-    terms: Terms
-    diagnostics: Diagnostics | None = None
-    complaints: Complaints | None = None
-
-
-OBJECTIVES = {
-    "agch": Objective(agch_terms, agch_diagnostics, agch_complaints),
-    "ucmfh": Objective(contrastive_terms),
+# The loss and its parts by name, of a hasher's training output and its configuration.
+OBJECTIVES: dict[str, Callable[[Any, CrossModalConfig], dict[str, Tensor]]] = {
+    "agch": agch_terms,
+    "ucmfh": contrastive_terms,
 }
-
-
-def evenly(rows: np.ndarray, count: int) -> np.ndarray:
-    """Return at most ``count`` of ``rows``, evenly spaced."""
-    if len(rows) <= count:
-        return rows
-    return rows[np.linspace(0, len(rows) - 1, count).round().astype(np.int64)]
 
 
 def mean_across(
@@ -101,7 +83,7 @@ class CrossModalRun:
         self.data, self.config, self.settings, self.device = data, model, settings, device
         self.rows = rows
         self.pairwise_weight, self.ranks = weights.pairwise_weight, ALONE
-        self.objective = OBJECTIVES[model.name]
+        self.objective, self.health = OBJECTIVES[model.name], HEALTH.get(model.name)
         self.store = FeatureStore(data.features, device)
         self.hasher = build_hasher(model, settings.seed).to(device)
         self.optimizer = self.hasher.optimizer()
@@ -179,7 +161,7 @@ class CrossModalRun:
         self, image: Tensor, text: Tensor, labels: Tensor, scale: float
     ) -> dict[str, Tensor]:
         output = self.hasher.training_output(image, text, scale)
-        terms = self.objective.terms(output, self.config)
+        terms = self.objective(output, self.config)
         if self.pairwise_weight:
             pairwise = pairwise_across(output.image, output.text, labels)
             terms = terms | {"loss_pairwise": pairwise}
@@ -223,18 +205,18 @@ class CrossModalRun:
 
     def _diagnostics(self, scale: float) -> dict[str, float]:
         """Return the method's own figures on val, measured on one batch of all its queries."""
-        if self.objective.diagnostics is None:
+        if self.health is None:
             return {}
         rows = self.store.index(self.queries)
         first = self.store.index(self.data.features.caption_offset[self.queries])
         image, text, labels = self.store.batch(rows, first)
         output = self.hasher.training_output(image.float(), text.float(), scale)
-        return self.objective.diagnostics(self.hasher, output, labels)
+        return self.health.diagnostics(self.hasher, output, labels)
 
     def complaints(self, row: dict[str, float]) -> list[str]:
         """Return a sentence for each sign, in a history row, that the run has collapsed."""
-        if self.objective.complaints:
-            return self.objective.complaints(row)
+        if self.health is not None:
+            return self.health.complaints(row)
         if row["val_unique_share"] >= UNIQUE_LOW:
             return []
         return [

@@ -13,6 +13,13 @@ from mmhash.training.batches import Features
 Captions = Literal["first", "all", "mean"]
 
 
+def evenly(rows: np.ndarray, count: int) -> np.ndarray:
+    """Return at most ``count`` of ``rows``, evenly spaced."""
+    if len(rows) <= count:
+        return rows
+    return rows[np.linspace(0, len(rows) - 1, count).round().astype(np.int64)]
+
+
 def caption_owners(
     features: Features, rows: np.ndarray, captions: Captions
 ) -> tuple[np.ndarray, np.ndarray]:
