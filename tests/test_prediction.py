@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mmhash.prediction import Prediction, Tag, Voter, best_tags, thresholds_of
+from mmhash.prediction import Item, Prediction, Tag, Voter, Voters, best_tags, thresholds_of
 
 scores = st.lists(st.integers(0, 10).map(lambda n: n / 10), min_size=1, max_size=20)
 
@@ -30,6 +30,26 @@ def test_thresholds_are_those_of_the_head_and_of_the_votes_for_added_categories(
     assert thresholds_of(cuts, "classifier", "global", 2, 2).tolist() == [0.4, 0.4]
     assert thresholds_of(cuts, "classifier", "per_class", 2, 3).tolist() == [0.5, 0.6, 0.1]
     assert thresholds_of(cuts, "classifier", "global", 2, 3).tolist() == [0.4, 0.4, 0.1]
+
+
+def test_voters_are_a_sequence_nearest_first() -> None:
+    items = [Item(n, f"caption {n}", ("cat", "dog")[: n - 6], None) for n in (7, 8)]
+    voters = Voters(items, np.array([1, 3], np.int32), np.array([0.75, 0.25], np.float32))
+    made = [
+        Voter(7, 1.0, 0.75, "caption 7", ["cat"], None),
+        Voter(8, 3.0, 0.25, "caption 8", ["cat", "dog"], None),
+    ]
+    assert voters == made
+    assert list(reversed(voters)) == made[::-1]
+    assert voters[-1] == made[-1]
+    assert voters[:5] == made
+    assert repr(voters) == repr(made)
+    assert voters != made[:1]
+    assert voters != "what else there is"
+    voters[0].categories.append("of the caller alone")
+    assert voters == made
+    with pytest.raises(IndexError):
+        voters[2]
 
 
 @pytest.mark.parametrize("picture", [None, Path("a/b.jpg")])

@@ -16,10 +16,8 @@ from mmhash.files import read_npy
 from mmhash.images import images_of
 from mmhash.index.neighbours import Neighbours
 from mmhash.params import Params
-from mmhash.prediction import Voter
+from mmhash.prediction import Item, Voters
 from mmhash.retriever import Retriever, open_retriever
-
-About = tuple[int, str, list[str], Path | None]  # image id, caption, categories, picture
 
 
 @dataclass(frozen=True)
@@ -43,7 +41,7 @@ class Database:
     pictures: Path
     added: Mapping[int, Path] = field(default_factory=dict)
     version: int = BUILT
-    _about: dict[int, About] = field(default_factory=dict, repr=False)
+    _about: dict[int, Item] = field(default_factory=dict, repr=False)
 
     @property
     def added_categories(self) -> list[str]:
@@ -72,32 +70,26 @@ class Database:
     def _image_ids(self) -> np.ndarray:
         return self.images["image_id"].to_numpy()
 
-    def voters(self, found: Neighbours, weights: np.ndarray) -> list[list[Voter]]:
+    def voters(self, found: Neighbours, weights: np.ndarray) -> list[Voters]:
         """Return the first ``k`` voters of each query of ``found``, nearest first.
 
         ``weights`` belong to the entries of ``found``. Tied items beyond the first ``k`` vote too
         where ``knn.ties`` is expected, so that shares need not add up to 1.
         """
         k = self.retriever.k
-        rows = [
-            found.rows[start : min(start + k, stop)]
+        near = [
+            start + np.flatnonzero(weights[start : min(start + k, stop)] > 0)
             for start, stop in zip(found.lims[:-1], found.lims[1:], strict=True)
         ]
-        self._describe(np.unique(np.concatenate(rows)))
-        lists = []
-        for start, near in zip(found.lims[:-1], rows, strict=True):
-            distances = found.distances[start : start + len(near)]
-            shares = weights[start : start + len(near)]
-            lists.append(
-                [
-                    Voter(image_id, float(distance), float(share), caption, list(names), picture)
-                    for (image_id, caption, names, picture), distance, share in zip(
-                        (self._about[row] for row in near.tolist()), distances, shares, strict=True
-                    )
-                    if share > 0
-                ]
+        self._describe(np.unique(found.rows[np.concatenate(near)]))
+        return [
+            Voters(
+                [self._about[row] for row in found.rows[entries].tolist()],
+                found.distances[entries],
+                weights[entries],
             )
-        return lists
+            for entries in near
+        ]
 
     def _describe(self, rows: np.ndarray) -> None:
         """Look up image id, caption, names of the labels and picture file of rows not yet known."""
@@ -112,12 +104,12 @@ class Database:
         for image, row, image_id in zip(table, rows.tolist(), ids.tolist(), strict=True):
             number = max(int(self.caption_number[row]), 0)
             caption = image["captions"][number] if number < len(image["captions"]) else ""
-            names = [self.categories[c] for c in np.flatnonzero(self.retriever.labels[row])]
+            names = tuple(self.categories[c] for c in np.flatnonzero(self.retriever.labels[row]))
             path = self.added.get(image_id)
             if path is None and image["file_name"]:
                 path = image_path(self.pictures, image["folder"], image["file_name"])
                 path = path if path.is_file() else None
-            self._about[row] = (image_id, caption, names, path)
+            self._about[row] = Item(image_id, caption, names, path)
 
 
 def open_database(root: Path, params: Params, device: str = "cpu") -> Database:

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, overload
 
 import numpy as np
 
@@ -18,7 +18,7 @@ class Tag:
     threshold: float
 
 
-class Voter(NamedTuple):  # there are 50 a picture, and a frozen dataclass takes ten times as long
+class Voter(NamedTuple):
     """An item of the database that voted.
 
     ``distance`` as in the index (bits that differ, or 1 - cosine), ``share`` in [0, 1] its part of
@@ -34,6 +34,59 @@ class Voter(NamedTuple):  # there are 50 a picture, and a frozen dataclass takes
     picture: Path | None
 
 
+class Item(NamedTuple):
+    """What there is to say of an item of the database, whatever the query: see :class:`Voter`."""
+
+    image_id: int
+    caption: str
+    categories: tuple[str, ...]
+    picture: Path | None
+
+
+class Voters(Sequence[Voter]):
+    """Voters, nearest first, each put together when it is asked for.
+
+    There are 50 a picture: made beforehand they would take as long as the search, and more memory
+    than the picture's pixels.
+    """
+
+    def __init__(self, items: Sequence[Item], distances: np.ndarray, shares: np.ndarray) -> None:
+        """Keep ``items`` with their ``distances`` (n,) and ``shares`` (n,) of the vote."""
+        self._items, self._distances, self._shares = items, distances, shares
+
+    def __len__(self) -> int:
+        """Return how many items voted."""
+        return len(self._items)
+
+    @overload
+    def __getitem__(self, at: int) -> Voter: ...
+    @overload
+    def __getitem__(self, at: slice) -> list[Voter]: ...
+    def __getitem__(self, at: int | slice) -> Voter | list[Voter]:
+        """Return one voter, or a list of them."""
+        if isinstance(at, slice):
+            return [self[place] for place in range(*at.indices(len(self)))]
+        item, distance, share = self._items[at], self._distances[at], self._shares[at]
+        return Voter(
+            item.image_id,
+            float(distance),
+            float(share),
+            item.caption,
+            list(item.categories),
+            item.picture,
+        )
+
+    def __eq__(self, other: object) -> bool:
+        """Return whether ``other`` holds the same voters in the same order."""
+        return isinstance(other, Sequence) and list(self) == list(other)
+
+    __hash__ = None  # type: ignore[assignment]  # as of a list
+
+    def __repr__(self) -> str:
+        """Return the voters as a list shows them."""
+        return repr(list(self))
+
+
 @dataclass(frozen=True)
 class Prediction:
     """The best tags, best first, and the voters, nearest first.
@@ -43,7 +96,7 @@ class Prediction:
     """
 
     tags: list[Tag]
-    neighbours: list[Voter]
+    neighbours: Sequence[Voter]
     image_only: bool
 
     def as_json(self) -> dict[str, Any]:

@@ -90,10 +90,9 @@ class Retriever:
         Arguments as in :meth:`score`. The neighbours are all that may vote, ``k`` or more of each
         query; entries of weight 0 do not.
         """
-        votes_of = sparse.csr_array(self.labels, dtype=np.float64)
         for found in self._neighbours(queries, soft):
             weight = weights(found, self.k, self.voting, self.tau, self.ties, self.threshold)
-            yield found, weight, vote(found, votes_of, weight)
+            yield found, weight, vote(found, self._sparse_labels, weight)
 
     def recall(self, queries: np.ndarray) -> float:
         """Return the tie-aware recall of ``index`` at ``k`` over the first queries.
@@ -128,6 +127,11 @@ class Retriever:
             group = soft[done : done + len(found)]
             done += len(found)
             yield rerank_by_cosine(found, group, self._unit_soft, at_most)
+
+    @cached_property
+    def _sparse_labels(self) -> sparse.csr_array:
+        """The labels as :func:`mmhash.voting.vote` takes them for many groups of queries."""
+        return sparse.csr_array(self.labels, dtype=np.float64)
 
     @cached_property
     def _soft_index(self) -> SearchIndex:

@@ -274,31 +274,35 @@ class TrainedRun:
 
     def tag(self, encoded: Encoded, top_n: int | None = None) -> list[Prediction]:
         """Return the predictions of encoded pictures: what :meth:`predict` does after encoding."""
-        database, head = self.database, self.params.knn.head
-        retriever, names = database.retriever, database.categories
+        database, retriever = self.database, self.database.retriever
         top_n = self.params.knn.top_n_tags if top_n is None else top_n
         made: list[Prediction] = []
         soft = encoded.soft if encoded.hashed else None
         for found, weights, votes in retriever.votes(encoded.queries, soft):
             rows = slice(len(made), len(made) + len(found))
-            logits = None if encoded.logits is None else encoded.logits[rows]
             near = None if soft is None else soft[rows]
             votes = database.scores(found, votes, encoded.queries[rows], near)
-            for voters, scores, row in zip(
-                database.voters(found, weights), votes, range(rows.start, rows.stop), strict=True
-            ):
-                alone = bool(encoded.image_only[row])
-                cuts = self._cuts(alone)
-                heads = {"knn": scores}
-                if logits is not None:
-                    heads |= _with_classifier(scores, logits[row - rows.start], cuts)
-                named = scores_of(head, heads)
-                classes = len(cuts["knn"]["per_class"])
-                limits = thresholds_of(
-                    cuts, head, self.params.evaluate.thresholds, classes, len(names)
-                )
-                made.append(Prediction(best_tags(named, limits, names, top_n), voters, alone))
+            logits = None if encoded.logits is None else encoded.logits[rows]
+            alone = encoded.image_only[rows]
+            scored = {kind: self._scored(votes, logits, kind) for kind in set(alone.tolist())}
+            for row, voters in enumerate(database.voters(found, weights)):
+                kind = bool(alone[row])
+                scores, limits = scored[kind]
+                tags = best_tags(scores[row], limits, database.categories, top_n)
+                made.append(Prediction(tags, voters, kind))
         return made
+
+    def _scored(
+        self, votes: np.ndarray, logits: np.ndarray | None, image_only: bool
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Return scores (n, C) and thresholds (C,) of all rows, as with or without a caption."""
+        head, cuts = self.params.knn.head, self._cuts(image_only)
+        heads = {"knn": votes}
+        if logits is not None:
+            heads |= _with_classifier(votes, logits, cuts)
+        classes, total = len(cuts["knn"]["per_class"]), votes.shape[1]
+        limits = thresholds_of(cuts, head, self.params.evaluate.thresholds, classes, total)
+        return scores_of(head, heads), limits
 
     @cached_property
     def _thresholds(self) -> dict[str, Any]:
@@ -354,13 +358,13 @@ class TrainedRun:
 def _with_classifier(
     votes: np.ndarray, logits: np.ndarray, cuts: dict[str, Any]
 ) -> dict[str, np.ndarray]:
-    """Return the scores (C',) of classifier and hybrid; categories unknown to them have votes."""
+    """Return the scores (n, C') of classifier and hybrid; categories unknown to them have votes."""
     known = probabilities(logits)
-    mixed = mix(votes[: len(known)], known, cuts["hybrid"]["knn_weight"])
-    added = votes[len(known) :]
+    built, added = np.split(votes, [known.shape[1]], axis=1)
+    mixed = mix(built, known, cuts["hybrid"]["knn_weight"])
     return {
-        "classifier": np.concatenate([known, added]),
-        "hybrid": np.concatenate([mixed, added]),
+        "classifier": np.concatenate([known, added], axis=1),
+        "hybrid": np.concatenate([mixed, added], axis=1),
     }
 
 
