@@ -1,3 +1,4 @@
+import os
 import sys
 import zlib
 from pathlib import Path
@@ -88,6 +89,28 @@ def test_missing_and_foreign_files_are_unreadable(tmp_path: Path) -> None:
         read_picture(text)
     with pytest.raises(UnreadableError, match="no such file"):
         read_picture(tmp_path / "absent.jpg")
+
+
+@pytest.mark.parametrize("name", ["grey.png", "grey.tiff"])
+def test_of_16_bits_the_upper_eight_are_kept(tmp_path: Path, name: str) -> None:
+    values = np.arange(0, 65536, 16, dtype=np.uint16).reshape(64, 64)
+    Image.fromarray(values).save(tmp_path / name)
+    found = np.asarray(read_picture(tmp_path / name))
+    np.testing.assert_array_equal(found, np.repeat((values >> 8)[..., None], 3, axis=2))
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.int32])
+def test_32_bits_without_a_stated_white_are_unreadable(tmp_path: Path, dtype: type) -> None:
+    Image.fromarray(np.ones((4, 4), dtype)).save(tmp_path / "wide.tiff")
+    with pytest.raises(UnreadableError, match=r"^32 bits a pixel.*save it with 8 or 16$"):
+        read_picture(tmp_path / "wide.tiff")
+
+
+def test_what_is_no_file_is_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.jpg")
+    for path in (tmp_path / "pipe.jpg", tmp_path):
+        with pytest.raises(UnreadableError, match=r"^not a file$"):
+            read_picture(path)
 
 
 def test_bomb_is_refused_before_it_is_decoded(

@@ -363,4 +363,10 @@ def test_the_form_is_hidden_on_disk_and_predictions_use_the_same_cards(
         assert place.locator(".card.shares .caption").inner_text() == HOSTILE
         assert "3 of 16 bits" in place.inner_text()
         assert "Image only: accuracy mAP 0.250" in place.inner_text()
+        assert "mmhash index" not in place.inner_text()
+        page.evaluate(
+            "p => mmhashPage.renderPrediction(p, document.getElementById('prediction'))",
+            prediction | {"changed": True},
+        )
+        assert ", before mmhash index changed the database" in place.inner_text()
         assert place.locator("img").count() == 0

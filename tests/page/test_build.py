@@ -25,6 +25,22 @@ def test_every_section_is_there_and_every_image_described_once(outputs: Any) -> 
     assert values["note"] == ""
 
 
+def test_the_head_says_where_predictions_search_another_database(
+    make_outputs: Callable[..., Any],
+) -> None:
+    made = make_outputs()
+    (made.root / "collection").mkdir()
+    state = {"current": 2, "versions": [1, 2], "next_version": 3, "next_image_id": 9}
+    for current, expected in (
+        (0, []),
+        (2, [["database", "as built; predictions search version 2 of mmhash index"]]),
+        ("x", []),  # damaged: a line in the terminal, and the page all the same
+    ):
+        made.json("collection/state.json", state | {"current": current})
+        values, _ = page_values(made.run())
+        assert [fact for fact in values["facts"] if fact[0] == "database"] == expected
+
+
 @pytest.mark.parametrize(
     ("name", "section"),
     [

@@ -5,6 +5,7 @@ import struct
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -48,6 +49,7 @@ class StandIn:
     def __init__(self, root: Path, neighbours: int = 3) -> None:
         self.root = root
         self.neighbours = neighbours
+        self.database = SimpleNamespace(version=0)
         self.captions: list[str | None] = []
         root.mkdir(parents=True, exist_ok=True)
         (root / "near.png").write_bytes(picture_bytes(size=(400, 300)))

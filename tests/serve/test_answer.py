@@ -38,6 +38,15 @@ def test_a_picture_without_a_caption_has_the_accuracy_of_such(stand_in, a_pictur
     assert (with_words["accuracy"]["mAP"], alone["accuracy"]["mAP"]) == (0.4, 0.3)
 
 
+@pytest.mark.parametrize("version", [0, 3])
+def test_an_answer_says_whether_its_accuracy_is_of_an_earlier_database(
+    stand_in, a_picture, version: int
+) -> None:
+    stand_in.database.version = version
+    (found,) = answers(Watched(stand_in), [("a.png", a_picture)], ["words"])
+    assert found["changed"] is (version == 3)
+
+
 def test_the_nearest_have_thumbnails_and_a_missing_file_has_none(make_stand_in, a_picture) -> None:
     run = make_stand_in(neighbours=SHOWN + 5)
     (found,) = answers(Watched(run), [("a", a_picture)], [None])

@@ -92,6 +92,16 @@ def test_any_caption_reaches_the_run_as_it_is(client, stand_in, a_picture, capti
     assert stand_in.captions == [caption]
 
 
+def test_a_caption_that_is_no_utf8_is_refused_as_predict_refuses_it(client, a_picture) -> None:
+    body = b"".join(
+        b'--x\r\nContent-Disposition: form-data; name="%s"\r\n\r\n%s\r\n' % part
+        for part in ((b'picture"; filename="a.png', a_picture), (b"caption", b"caf\xe9"))
+    )
+    kind = "multipart/form-data; boundary=x"
+    answer = client.post("/predict", data=body + b"--x--\r\n", content_type=kind, base_url=BASE)
+    assert line_of(answer, 400) == "a caption is no valid UTF-8; send it as UTF-8"
+
+
 def test_hostile_pictures_are_one_line(client, hostile_pictures) -> None:
     for name, (content, expected) in hostile_pictures.items():
         line = line_of(send(client, (name, content)), 400)

@@ -9,9 +9,11 @@ and normalises. Two kinds, after the checkpoint:
 """
 
 import math
+import stat
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
+from io import BytesIO
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -102,14 +104,17 @@ def pixel_settings(
     )
 
 
-def read_picture(path: Path | str) -> Image.Image:
+def read_picture(path: Path | str | BytesIO) -> Image.Image:
     """Decode a picture file to RGB, turned upright by its EXIF orientation.
 
-    This is what the Hugging Face processors do when they are given a path. Raises
-    :class:`UnreadableError` for a file that is missing, truncated, damaged, no picture, or of more
-    than ``MAX_PIXELS`` pixels.
+    This is what the Hugging Face processors do when they are given a path, but for 16 bits a pixel:
+    of a grey picture too the upper eight are kept, where they would take nearly all of it for
+    white. Raises :class:`UnreadableError` for a file that is missing, truncated, damaged, no
+    picture, of more than ``MAX_PIXELS`` pixels, or of 32 bits a pixel, whose white nothing tells.
     """
     try:
+        if not isinstance(path, BytesIO) and not stat.S_ISREG(Path(path).stat().st_mode):
+            raise UnreadableError("not a file")  # a pipe would keep its reader waiting
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # bounded just below
             with Image.open(path, formats=FORMATS) as image:
@@ -117,7 +122,14 @@ def read_picture(path: Path | str) -> Image.Image:
                     raise UnreadableError(
                         f"{image.width} × {image.height} pixels, more than {MAX_PIXELS:,}"
                     )
+                if image.mode in ("I", "F"):
+                    raise UnreadableError(
+                        "32 bits a pixel, of which none says what is white; save it with 8 or 16"
+                    )
                 ImageOps.exif_transpose(image, in_place=True)
+                if image.mode.startswith("I;16"):
+                    upper = (np.asarray(image) >> 8).astype(np.uint8)
+                    return Image.fromarray(upper).convert("RGB")
                 return image.convert("RGB")
     except UnreadableError:
         raise

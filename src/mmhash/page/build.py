@@ -7,6 +7,7 @@ from typing import Any
 
 from ruamel.yaml import YAML
 
+from mmhash.collection import BUILT, read_state
 from mmhash.data.coco import image_path
 from mmhash.data.raw import ensure_raw
 from mmhash.errors import InputError
@@ -91,7 +92,20 @@ def _facts(run: Run) -> list[list[str]]:
         ["codes", bits_text],
         ["neighbours that vote", "{k}, {distance}, {voting}".format_map(run.votes)],
         ["tags named by", HEADS[params.knn.head]],
+        *_changed_since(run),
     ]
+
+
+def _changed_since(run: Run) -> list[list[str]]:
+    """Return the fact that predictions search another database than the page shows, if so."""
+    try:
+        version = read_state(run.root).current
+    except InputError as error:
+        _warned("database", error)
+        return []
+    if version == BUILT:
+        return []
+    return [["database", f"as built; predictions search version {version} of mmhash index"]]
 
 
 def _names(run: Run) -> list[str]:

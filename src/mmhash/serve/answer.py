@@ -29,7 +29,8 @@ def answers(
 
     ``pictures`` are (name, content of the file). Paths are left out; a neighbour has ``thumbnail``,
     a data URL or null, in its place. ``accuracy`` are the figures on test of predictions made like
-    this one (:meth:`mmhash.trained.TrainedRun.accuracy`) or null. Raises :class:`RefusedError` for
+    this one (:meth:`mmhash.trained.TrainedRun.accuracy`) or null; ``changed`` says that they are of
+    the database before ``mmhash index`` changed it. Raises :class:`RefusedError` for
     the first picture that cannot be read, and where the run cannot predict.
     """
     found = []
@@ -59,7 +60,8 @@ def _answer(run: TrainedRun, prediction: Prediction) -> dict[str, Any]:
         entry["caption"] = cut(entry["caption"], CHARACTERS)
         held = place < SHOWN and voter.picture is not None
         entry["thumbnail"] = _thumbnail(voter.picture) if held else None
-    return {**values, "accuracy": run.accuracy(prediction.image_only)}
+    accuracy, changed = run.accuracy(prediction.image_only), bool(run.database.version)
+    return {**values, "accuracy": accuracy, "changed": changed}
 
 
 @lru_cache(HELD)

@@ -102,6 +102,8 @@ def _uploaded() -> tuple[list[tuple[str, bytes]], list[str | None]]:
     texts = request.form.getlist("caption")
     if sum(len(text.encode()) for text in texts) > CAPTION_BYTES:
         raise RequestEntityTooLarge  # the bound that werkzeug keeps is that of a single field
+    if any("\ufffd" in text for text in texts):  # what werkzeug puts for bytes that are no UTF-8
+        raise RefusedError("a caption is no valid UTF-8; send it as UTF-8")
     captions = [text.strip() or None for text in texts]
     captions = captions or [None] * len(files)
     if len(captions) != len(files):

@@ -33,7 +33,9 @@ function scoreRows(tags, highlight) {
 function accuracyLine(prediction) {
   const found = prediction.accuracy;
   const figure = found ? `mAP ${number(found.mAP, 3)} on the test pictures (95 % interval ` +
-    `${number(found.mAP_low, 3)} to ${number(found.mAP_high, 3)})` : "not measured in this run";
+    `${number(found.mAP_low, 3)} to ${number(found.mAP_high, 3)})` +
+    (prediction.changed ? ", before mmhash index changed the database" : "")
+    : "not measured in this run";
   if (!prediction.image_only) return el("p", { class: "note" }, `Accuracy: ${figure}.`);
   return el("p", { class: "note image-only" }, el("b", {}, "Image only"), ": accuracy ", figure,
     ". No caption was given; the captions of similar training pictures stood in for it.");
