@@ -27,6 +27,7 @@ from mmhash.features import features_for, load_features
 from mmhash.files import read_json
 from mmhash.heads import mix, probabilities, scores_of
 from mmhash.image_only import StandIns, open_stand_ins
+from mmhash.index.kinds import one_thread
 from mmhash.measured import accuracy, moved_since, read_thresholds
 from mmhash.models.cross_modal import CrossModalHasher
 from mmhash.models.tagger import Tagger
@@ -231,7 +232,10 @@ class TrainedRun:
         Arguments as for :meth:`predict`. Memory does not grow with the number of pictures.
         """
         for piece in self.stream_encoded(images, captions):
-            made = [] if piece.encoded is None else self.tag(piece.encoded, top_n)
+            made: list[Prediction] = []
+            if piece.encoded is not None:
+                with one_thread():  # others would wait for the processes that decode the next piece
+                    made = self.tag(piece.encoded, top_n)
             outcomes: dict[int, Prediction | str] = dict(zip(piece.readable, made, strict=True))
             outcomes |= piece.reasons
             yield from (outcomes[at] for at in range(piece.start, piece.stop))

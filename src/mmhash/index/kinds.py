@@ -159,7 +159,7 @@ def _ivf(codes: np.ndarray) -> Any:
     index.cp.min_points_per_centroid = 1  # one cell of a tiny base: FAISS need not warn
     # FAISS turns its training items into float32, 32 bytes a byte: it gets the sample, not the base
     sample = numpy_stream(0, "ivf").choice(n, min(n, cells * IVF_ITEMS_A_CELL), replace=False)
-    with _one_thread():
+    with one_thread():
         index.train(codes[np.sort(sample)])
     index.add(codes)
     return index
@@ -169,13 +169,13 @@ def _hnsw(codes: np.ndarray) -> Any:
     index = faiss.IndexBinaryHNSW(codes.shape[1] * 8, HNSW_LINKS)
     index.hnsw.efConstruction = HNSW_BUILD_CANDIDATES
     index.hnsw.efSearch = HNSW_SEARCH_CANDIDATES
-    with _one_thread():
+    with one_thread():
         index.add(codes)
     return index
 
 
 @contextmanager
-def _one_thread() -> Iterator[None]:
+def one_thread() -> Iterator[None]:
     """Let FAISS work in one thread, so that neither sums nor insertions change their order."""
     before = faiss.omp_get_max_threads()
     faiss.omp_set_num_threads(1)
