@@ -2,13 +2,14 @@
 
 import contextlib
 import os
+import resource
 import runpy
 import shutil
 import signal
 import subprocess
 import sys
 import textwrap
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -258,3 +259,12 @@ def retrained(trained_run: Path, tmp_path: Path) -> Callable[[dict[str, Any]], P
         return folder
 
     return make
+
+
+@pytest.fixture
+def no_room() -> Iterator[None]:
+    """Files grow to 100 kB and no further, as on a disk that is full then."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, before[1]))
+    yield
+    resource.setrlimit(resource.RLIMIT_FSIZE, before)

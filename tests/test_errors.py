@@ -1,3 +1,6 @@
+import errno
+from pathlib import Path
+
 import pytest
 
 from mmhash.errors import InputError, exit_code
@@ -24,6 +27,32 @@ def test_a_bug_keeps_its_traceback() -> None:
         raise ZeroDivisionError
 
     with pytest.raises(ZeroDivisionError):
+        exit_code(main)
+
+
+def test_a_full_disk_is_one_line_with_the_mend(capsys: pytest.CaptureFixture[str]) -> None:
+    def main() -> None:
+        with Path("/dev/full").open("w") as stream:
+            stream.write("x")
+
+    assert exit_code(main) == 1
+    assert capsys.readouterr().err == "error: writing: No space left on device; make room\n"
+
+
+def test_a_place_that_may_not_be_written_is_named(capsys: pytest.CaptureFixture[str]) -> None:
+    def main() -> None:
+        raise PermissionError(errno.EACCES, "Permission denied", "model/weights.safetensors")
+
+    assert exit_code(main) == 1
+    line = capsys.readouterr().err
+    assert line.startswith("error: model/weights.safetensors: Permission denied; choose")
+
+
+def test_a_file_that_we_forgot_to_check_keeps_its_traceback() -> None:
+    def main() -> None:
+        Path("/no/such/file").read_bytes()
+
+    with pytest.raises(FileNotFoundError):
         exit_code(main)
 
 

@@ -143,3 +143,13 @@ def test_forgotten_pages_of_a_memory_map_are_read_again(tmp_path: Path) -> None:
     forget_pages(view)
     assert view.sum() == 51
     forget_pages(np.zeros(3))  # in memory: there is nothing to let go of
+
+
+def test_an_array_that_finds_no_room_is_one_line_and_leaves_the_old_one(
+    tmp_path: Path, no_room: None
+) -> None:
+    write_npy(tmp_path / "x.npy", np.arange(3))
+    with pytest.raises(InputError, match=r"x\.npy: not written whole \(.*\); make room$"):
+        write_npy(tmp_path / "x.npy", np.zeros(100_000))
+    assert read_npy(tmp_path / "x.npy").tolist() == [0, 1, 2]
+    assert [path.name for path in tmp_path.iterdir()] == ["x.npy"]

@@ -84,9 +84,17 @@ def read_json(path: Path | str) -> Any:
 
 
 def write_npy(path: Path | str, array: np.ndarray) -> None:
-    """Write ``array`` in NumPy's format atomically (object arrays are refused)."""
+    """Write ``array`` in NumPy's format atomically (object arrays are refused).
+
+    Raises :class:`InputError` where the disk has no room for all of it.
+    """
     with atomic_path(path) as temporary, temporary.open("wb") as stream:
-        np.save(stream, array, allow_pickle=False)
+        try:
+            np.save(stream, array, allow_pickle=False)
+        except OSError as error:
+            if error.errno is not None:
+                raise
+            raise InputError(f"{path}: not written whole ({error}); make room") from None
 
 
 def read_npy(path: Path | str, mmap: bool = False) -> np.ndarray:

@@ -172,3 +172,10 @@ def test_index_properties():
     asymmetric = build_asymmetric(random_codes(0, 9, 4))
     assert (asymmetric.bits, asymmetric.metric, asymmetric.faiss_index.d) == (0, "asymmetric", 32)
     assert isinstance(build(random_codes(0, 9), device="cuda"), SearchIndex)
+
+
+@pytest.mark.parametrize("items", [random_codes(0, 20_000), np.ones((20_000, 4), np.float32)])
+def test_an_index_that_finds_no_room_is_one_line_and_leaves_nothing(tmp_path, no_room, items):
+    with pytest.raises(InputError, match=r"index\.faiss: not written whole \(.*\); make room$"):
+        save(build(items), tmp_path / "index.faiss")
+    assert list(tmp_path.iterdir()) == []

@@ -1,22 +1,11 @@
 """What goes wrong outside of the program, said in one line: a full disk, no permission, a pipe."""
 
-import errno
 import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from mmhash.errors import InputError
-
-MENDS = {
-    errno.ENOSPC: "make room",
-    errno.EDQUOT: "make room",
-    errno.EACCES: "choose another place, or change who may write there",
-    errno.EPERM: "choose another place, or change who may write there",
-    errno.EROFS: "choose another place",
-    errno.ENAMETOOLONG: "choose a shorter one",
-    errno.EMFILE: "raise the bound (ulimit -n)",
-}
+from mmhash.errors import InputError, refusal
 
 
 @contextmanager
@@ -36,14 +25,7 @@ def said_in_a_line() -> Iterator[None]:
         _drop_output()
         if error.errno is None:  # made by a library or by us; says nothing about the system
             raise
-        raise InputError(_line(error)) from None
-
-
-def _line(error: OSError) -> str:
-    named = error.filename2 or error.filename
-    where = os.fsdecode(named) if isinstance(named, str | bytes | os.PathLike) else "writing"
-    mend = MENDS.get(error.errno or 0)
-    return f"{where}: {error.strerror}" + (f"; {mend}" if mend else "")
+        raise InputError(refusal(error)) from None
 
 
 def _drop_output() -> None:

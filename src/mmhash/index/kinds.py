@@ -220,10 +220,14 @@ def _flat_codes(flat: Any) -> np.ndarray:
 
 
 def save(index: SearchIndex, path: Path | str) -> None:
-    """Write the index in FAISS's own format, atomically."""
+    """Write the index in FAISS's own format, atomically; InputError where there is no room."""
     write = faiss.write_index_binary if index.metric == "hamming" else faiss.write_index
     with atomic_path(path) as temporary:
-        write(index.faiss_index, str(temporary))
+        try:
+            write(index.faiss_index, str(temporary))
+        except RuntimeError as error:
+            why = str(error).split("failed: ")[-1].split(" in /")[0]
+            raise InputError(f"{path}: not written whole ({why}); make room") from None
 
 
 def load(path: Path | str, device: str = "cpu", kind: str | None = None) -> SearchIndex:
