@@ -1,4 +1,4 @@
-"""Are the doctor's estimates of time right? Estimated against measured, on three configurations.
+"""Are the doctor's estimates of time right? Estimated against measured, on five configurations.
 
     python benchmarks/doctor_estimates.py
 
@@ -24,7 +24,7 @@ from mmhash.data.coco import image_path
 from mmhash.encoders.batch import extraction_batch
 from mmhash.encoders.checkpoint import load_checkpoint
 from mmhash.encoders.extract import extract
-from mmhash.experiment import loss_weights, model_config, train_settings
+from mmhash.experiment import cross_modal_config, loss_weights, model_config, train_settings
 from mmhash.features import load_features
 from mmhash.files import read_table, write_json
 from mmhash.params import load_params, parse_params
@@ -39,6 +39,8 @@ CONFIGURATIONS = {
         "fusion": {"mlp_dims": [2048, 1024]},
     },
     "MLP, batch 128": {"model": {"name": "mlp"}, "train": {"batch_size": 128}},
+    "AGCH as published": {"model": {"name": "agch"}, "agch": {"num_epochs": 1}},
+    "UCMFH as published": {"model": {"name": "ucmfh"}, "ucmfh": {"num_epochs": EPOCHS}},
 }
 
 
@@ -54,10 +56,9 @@ def main() -> None:
             values[block].update(change)
         values["train"].update(num_epochs=EPOCHS, early_stopping_patience=EPOCHS)
         params = parse_params(values)
-        model = model_config(
-            params, vectors.image.shape[1], vectors.text.shape[1], len(data.categories)
-        )
-        weights, settings = loss_weights(params), train_settings(params)
+        widths = vectors.image.shape[1], vectors.text.shape[1], len(data.categories)
+        model = cross_modal_config(params, *widths) or model_config(params, *widths)
+        weights, settings = loss_weights(params), train_settings(params, model)
         estimate = training_seconds(len(rows), len(val), model, weights, settings, device)
         with tempfile.TemporaryDirectory(prefix="mmhash-") as folder:
             start = time.perf_counter()
