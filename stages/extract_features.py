@@ -15,7 +15,7 @@ from mmhash.data.folder import copy_features
 from mmhash.data.raw import ensure_raw, is_folder_dataset, open_feature_dataset
 from mmhash.encoders.batch import extraction_batch
 from mmhash.encoders.checkpoint import load_checkpoint
-from mmhash.encoders.device import choose_device, choose_precision
+from mmhash.encoders.device import choose_device, choose_precision, describe_device
 from mmhash.encoders.extract import extract, extraction_key
 from mmhash.encoders.summary import feature_summary
 from mmhash.errors import exit_code
@@ -55,7 +55,10 @@ def encode(params: Params, root: Path, device: torch.device, ranks: Ranks) -> in
     cache = Path(ranks.agree(lambda: str(cache_dir("extract_features", key))))
     batch = ranks.agree(lambda: extraction_batch(profile.extract_batch, towers, cache))
     if ranks.first:
-        logger.info("extraction: batches of %d rows", batch)
+        precision = str(towers.precision).removeprefix("torch.")
+        logger.info(
+            "extraction on %s in %s: batches of %d rows", describe_device(device), precision, batch
+        )
     extract(
         images,
         partial(image_path, root),

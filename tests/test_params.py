@@ -34,7 +34,14 @@ def put(values: dict[str, Any], key: str, value: Any) -> dict[str, Any]:
     [
         ("hash.bits", 60, "hash.bits = 60: must be 16, 32, 64, 128 or 256"),
         ("knn.k", 0, "knn.k = 0: must be greater than or equal to 1"),
-        ("hash.bitz", 64, "unknown key hash.bitz"),
+        ("hash.bitz", 64, "unknown key hash.bitz = 64; allowed there: enabled, bits, batch_norm"),
+        ("runs", {}, "unknown key runs = {}; allowed there: run, datasets, hardware"),
+        (
+            "datasets.sample.encoder.patches",
+            1,
+            "unknown key datasets.sample.encoder.patches = 1; allowed there: checkpoint, revision",
+        ),
+        ("agch.cures.all", True, "allowed there: text_batch_norm, leaky_relu"),
         ("run.dataset", "coco", "must be 'sample', 'coco2014', 'features', 'wiki', 'mir"),
         ("hash.enabled", "yes", "must be a valid boolean"),
         ("train.lr", "fast", "must be a valid number"),
@@ -79,8 +86,37 @@ def test_a_head_that_zero_shot_does_not_have_is_refused(values: dict[str, Any], 
 def test_the_misspelt_key_is_named_before_the_missing_one(values: dict[str, Any]) -> None:
     changed = put(values, "hash.bit", 64)
     del changed["hash"]["bits"]
-    with pytest.raises(InputError, match=r"unknown key hash\.bit;.*\(and 1 more\)"):
+    with pytest.raises(InputError, match=r"unknown key hash\.bit = 64;.*\(and 1 more\)"):
         parse_params(changed)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{"hash.enabled": False}, {"model.name": "mlp"}, {"model.name": "zeroshot"}],
+    ids=str,
+)
+def test_an_index_of_codes_needs_a_model_that_gives_codes(
+    values: dict[str, Any], changes: dict[str, Any]
+) -> None:
+    for key, value in changes.items():
+        values = put(values, key, value)
+    assert parse_params(values).index.kind == "flat"
+    with pytest.raises(InputError, match=r"index\.kind = ivf .* set index\.kind=flat$"):
+        parse_params(put(values, "index.kind", "ivf"))
+
+
+def test_of_the_shallow_methods_cca_gives_no_codes(values: dict[str, Any]) -> None:
+    values = put(put(values, "model.name", "shallow"), "index.kind", "hnsw")
+    assert parse_params(put(values, "shallow.method", "cmfh")).index.kind == "hnsw"
+    with pytest.raises(InputError, match=r"set index\.kind=flat"):
+        parse_params(put(values, "shallow.method", "cca"))
+
+
+def test_ready_made_features_are_not_normalised_in_silence(values: dict[str, Any]) -> None:
+    values = put(values, "features.normalise", True)
+    assert parse_params(values).features.normalise
+    with pytest.raises(InputError, match=r"normalise = true does nothing with run\.dataset = wiki"):
+        parse_params(put(values, "run.dataset", "wiki"))
 
 
 def test_integers_are_accepted_for_floats(values: dict[str, Any]) -> None:

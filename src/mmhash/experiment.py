@@ -20,7 +20,7 @@ from mmhash.models.config import (
 )
 from mmhash.models.cross_modal import CrossModalConfig
 from mmhash.models.hashers import HASHERS, method_settings
-from mmhash.params import Params
+from mmhash.params import CROSS_MODAL, Params
 from mmhash.ranks import ALONE, Ranks
 from mmhash.training.end_to_end import EndToEnd
 from mmhash.training.settings import TrainSettings
@@ -111,7 +111,7 @@ def run_name(params: Params) -> str:
     model = f"{name}-{params.hash.bits}bit" if hashed else name
     decisive = params.model_dump(
         include={"split", "features", "encoder", "model", "fusion", "hash", "classifier", "align"}
-        | {"loss", "train", "agch", "ucmfh", "shallow"}
+        | {"loss", "train", *CROSS_MODAL}
     )
     key = digest(params.run.dataset, params.dataset.model_dump(), decisive)[:8]
     return f"{os.environ.get('DVC_EXP_NAME') or f'{params.run.dataset}-{model}'}-{key}"

@@ -1,4 +1,4 @@
-"""The blocks of ``params.yaml`` that describe a method: its architecture, or the whole of it.
+"""The blocks of ``params.yaml`` that describe a method: architecture and loss, or the whole of it.
 
 Like :mod:`mmhash.params` this only validates. A value that may be empty (None) is then the
 published one for the dataset at hand; the method's own module says which.
@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 Positive = Annotated[int, Field(ge=1)]
 NonNegative = Annotated[float, Field(ge=0.0, allow_inf_nan=False)]
 AboveZero = Annotated[float, Field(gt=0.0, allow_inf_nan=False)]
+Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
 BatchSize = Annotated[int, Field(ge=2)]
 Milestones = list[Positive]
 
@@ -59,6 +60,26 @@ class Align(Block):
     """What gives the alignment term a gradient while the towers are frozen."""
 
     projection: bool
+
+
+class HashRegularisation(Block):
+    """Weights inside the hash term."""
+
+    lambda_balance: NonNegative
+    lambda_decorr: NonNegative
+
+
+class Loss(Block):
+    """The weights of the loss terms."""
+
+    classification: Literal["bce", "focal", "class_balanced", "asymmetric"]
+    bce_weight: NonNegative
+    cosine_weight: NonNegative
+    hash_weight: NonNegative
+    hash_reg: HashRegularisation
+    focal_alpha: Fraction
+    focal_gamma: NonNegative
+    pairwise_weight: NonNegative
 
 
 class AgchCures(Block):

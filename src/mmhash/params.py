@@ -4,8 +4,9 @@ This module only validates. It is read by every stage and left out of the stages
 that a new key does not re-run the world; what a value does stands in the module that uses it.
 """
 
+import reprlib
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 from pydantic import Field, PlainValidator, ValidationError, model_validator
 from ruamel.yaml import YAML
@@ -18,15 +19,16 @@ from mmhash.method_params import (
     Align,
     Block,
     Classifier,
+    Fraction,
     Fusion,
     Hash,
+    Loss,
     NonNegative,
     Positive,
     Shallow,
     Ucmfh,
 )
 
-Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
 Seed = Annotated[int, Field(ge=0, lt=2**63)]
 
 
@@ -151,26 +153,6 @@ class Model(Block):
 
     name: Literal["full", "direction_only", "mlp", "zeroshot", "agch", "ucmfh", "shallow"]
     inputs: Literal["both", "image", "caption"]
-
-
-class HashRegularisation(Block):
-    """Weights inside the hash term."""
-
-    lambda_balance: NonNegative
-    lambda_decorr: NonNegative
-
-
-class Loss(Block):
-    """The weights of the loss terms."""
-
-    classification: Literal["bce", "focal", "class_balanced", "asymmetric"]
-    bce_weight: NonNegative
-    cosine_weight: NonNegative
-    hash_weight: NonNegative
-    hash_reg: HashRegularisation
-    focal_alpha: Fraction
-    focal_gamma: NonNegative
-    pairwise_weight: NonNegative
 
 
 class Train(Block):
@@ -310,7 +292,24 @@ class Params(Block):
         return self
 
     @model_validator(mode="after")
+    def _codes_are_there(self) -> "Params":
+        name, shallow = self.model.name, self.shallow.method
+        real = not self.hash.enabled or name in ("mlp", "zeroshot")
+        if self.index.kind != "flat" and (real or (name, shallow) == ("shallow", "cca")):
+            raise ValueError(
+                f"index.kind = {self.index.kind} indexes binary codes, which model.name = {name} "
+                f"with hash.enabled = {str(self.hash.enabled).lower()} does not give; set "
+                "index.kind=flat"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _settings_count(self) -> "Params":
+        if self.features.normalise and self.dataset.encoder is None:
+            raise ValueError(
+                f"features.normalise = true does nothing with run.dataset = {self.run.dataset}, "
+                "whose features came ready made; set it false"
+            )
         if self.model.name not in CROSS_MODAL:
             return self
         shallow = self.model.name == "shallow"
@@ -346,7 +345,8 @@ def _one_line(path: Path | str, error: ValidationError) -> str:
     first = problems[0]
     key = ".".join(str(part) for part in first["loc"])
     if first["type"] == "extra_forbidden":
-        text = f"unknown key {key}; remove it or correct its name"
+        allowed = ", ".join(_keys_beside(first["loc"]))
+        text = f"unknown key {key} = {reprlib.repr(first['input'])}; allowed there: {allowed}"
     elif first["type"] == "missing":
         text = f"missing key {key}"
     elif first["type"] == "value_error":
@@ -355,6 +355,16 @@ def _one_line(path: Path | str, error: ValidationError) -> str:
         text = f"{key} = {first['input']!r}: {first['msg'].replace('Input should', 'must')}"
     more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
     return f"{path}: {text}{more}"
+
+
+def _keys_beside(path: tuple[int | str, ...]) -> list[str]:
+    """Return the keys of the block that the last key of ``path`` stands in."""
+    block: type[Block] = Params
+    for name in path[:-1]:
+        kind = block.model_fields[str(name)].annotation
+        parts = (kind, *get_args(kind))  # a block, or a block that may be null
+        block = next(part for part in parts if isinstance(part, type) and issubclass(part, Block))
+    return list(block.model_fields)
 
 
 def parse_params(values: Any, source: Path | str = "params.yaml") -> Params:

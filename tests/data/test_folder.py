@@ -10,7 +10,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from mmhash.data import folder as folder_module
+from mmhash.data import row_blocks
 from mmhash.data.coco import IMAGES_SCHEMA, data_statistics, label_matrix
 from mmhash.data.folder import copy_features, read_feature_folder, set_val_aside
 from mmhash.data.karpathy import SPLIT_SCHEMA, training_rows
@@ -79,7 +79,7 @@ def test_tables_are_those_of_coco_with_empty_captions(root, tmp_path):
 def test_copies_follow_the_images_table_in_each_form_of_text(
     root, tmp_path, form, block, monkeypatch
 ):
-    monkeypatch.setattr(folder_module, "BLOCK_BYTES", block)
+    monkeypatch.setattr(row_blocks, "BLOCK_BYTES", block)
     arrays = arrays_of()
     if form == "ragged":
         arrays |= ragged_text()
@@ -212,6 +212,9 @@ def become(name: str, change: Callable[[np.ndarray], np.ndarray]) -> Callable[[d
         (become("text", lambda a: a[:, None, None]), ["text.npy", "(N, D) or (N, T, D)"]),
         (become("text", lambda a: a.astype(np.int32)), ["text.npy", "int32"]),
         (become("text", lambda a: a[:, None][:, :0]), ["text.npy", "(0, 5)"]),
+        (put("image", slice(None), 3.0), ["image.npy", "all 12 rows are equal"]),
+        (put("text", slice(None), 0.0), ["text.npy", "rows are equal"]),
+        (put("labels", slice(None), 0), ["labels.npy", "no image has a label"]),
         (put("labels", (8, 1), 2), ["labels.npy", "row 8 holds 2", "0 or 1"]),
         (become("labels", lambda a: a.astype(bool)), ["labels.npy", "bool", "uint8"]),
         (become("labels", lambda a: a[:, :3]), ["labels.npy", "3 columns", "4 names"]),
@@ -232,7 +235,7 @@ def become(name: str, change: Callable[[np.ndarray], np.ndarray]) -> Callable[[d
     ],
 )  # fmt: skip
 def test_bad_arrays_are_named_with_file_and_row(root, spoil, words, monkeypatch):
-    monkeypatch.setattr(folder_module, "BLOCK_BYTES", 24)  # one row of image.npy, six of labels
+    monkeypatch.setattr(row_blocks, "BLOCK_BYTES", 24)  # one row of image.npy, six of labels
     arrays = arrays_of()
     arrays["split"] = arrays["split"].copy()
     spoil(arrays)
@@ -295,10 +298,11 @@ def test_reading_and_copying_need_little_memory_however_large_the_arrays(
 ):
     import tracemalloc
 
-    monkeypatch.setattr(folder_module, "BLOCK_BYTES", 1 << 16)
+    monkeypatch.setattr(row_blocks, "BLOCK_BYTES", 1 << 16)
     arrays = arrays_of(4000)
     arrays["image_id"] = np.random.default_rng(0).permutation(4000).astype(np.int64)
     arrays["image"] = np.ones((4000, 1000), dtype=np.float32)
+    arrays["image"][0] = 2
     save(root, arrays)
     tracemalloc.start()
     copy_features(read_feature_folder(root), tmp_path / "out", "float16")
@@ -311,7 +315,7 @@ def test_reading_and_copying_need_little_memory_however_large_the_arrays(
 def test_a_folder_larger_than_its_blocks_takes_the_memory_of_blocks(
     root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(folder_module, "BLOCK_BYTES", 1 << 20)
+    monkeypatch.setattr(row_blocks, "BLOCK_BYTES", 1 << 20)
     n = 40_000
     arrays = {
         "image": np.ones((n, 256), dtype=np.float16),  # 20 MB
@@ -320,6 +324,7 @@ def test_a_folder_larger_than_its_blocks_takes_the_memory_of_blocks(
         "image_id": np.arange(n, dtype=np.int64),
         "split": np.resize(np.array([0, 2, 3], dtype=np.uint8), n),
     }
+    arrays["image"][0] = arrays["text"][0] = 2
     save(root, arrays)
     before = file_pages()
     folder = read_feature_folder(root)

@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.io import savemat
 
-from mmhash.data import folder as folder_module
+from mmhash.data import row_blocks
 from mmhash.data.coco import label_matrix
 from mmhash.data.folder import FeatureFolder, copy_features, set_val_aside
 from mmhash.data.karpathy import split_counts
@@ -266,7 +266,7 @@ def become(key: str, change: Callable[[np.ndarray], object]) -> Callable[[Arrays
     ],
 )  # fmt: skip
 def test_bad_arrays_are_named_with_file_key_and_row(root, spoil, words, monkeypatch) -> None:
-    monkeypatch.setattr(folder_module, "BLOCK_BYTES", 200)  # a few rows
+    monkeypatch.setattr(row_blocks, "BLOCK_BYTES", 200)  # a few rows
     arrays = arrays_of()
     spoil(arrays)
     save_nuswide(root, arrays)

@@ -9,6 +9,8 @@ from typing import Any
 import pytest
 from ruamel.yaml import YAML
 
+from mmhash.params import CROSS_MODAL, Params
+
 ROOT = Path(__file__).resolve().parents[2]
 STAGES = [
     "check_params",
@@ -85,6 +87,19 @@ def test_plain_outs_keep_the_run_cache_and_never_persist(stage: str) -> None:
 def test_hardware_is_no_parameter_of_a_stage(stage: str) -> None:
     for name in pipeline()["stages"][stage].get("params", []):
         assert not name.startswith(("hardware", "run.hardware"))
+
+
+def test_the_block_of_every_cross_modal_method_is_a_parameter_of_training() -> None:
+    assert set(CROSS_MODAL) <= set(pipeline()["stages"]["train"]["params"])
+    assert set(CROSS_MODAL) <= set(Params.model_fields)
+
+
+@pytest.mark.parametrize("stage", ["extract_features", "encode_classes"])
+def test_all_files_of_a_checkpoint_count_not_its_weights_alone(stage: str) -> None:
+    folders = {path.parent for path in (ROOT / "encoders").glob("*/model.safetensors")}
+    assert {folder.relative_to(ROOT).as_posix() for folder in folders} <= set(
+        pipeline()["stages"][stage]["deps"]
+    )
 
 
 def test_cost_readings_are_outside_git_and_dvc() -> None:

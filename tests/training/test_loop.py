@@ -312,6 +312,23 @@ def test_the_constant_cosine_term_is_announced_with_its_cure(bench, caplog):
     assert cosine[-1] < 0.9 * cosine[0]
 
 
+def test_the_constant_cosine_term_is_announced_for_directions_alone_too(bench):
+    summary = bench.train(model=make_model("direction_only"), num_epochs=1)
+    assert any("constant" in note for note in summary.notes)
+
+
+@pytest.mark.parametrize("inputs", ["image", "caption"])
+def test_one_modality_alone_has_nothing_to_align(bench, inputs):
+    summary = bench.train(model=make_model(inputs=inputs), num_epochs=1)
+    assert not any("loss_cosine" in note for note in summary.notes)
+
+
+def test_the_device_is_logged_and_recorded(bench, caplog):
+    caplog.set_level("INFO")
+    assert bench.train(num_epochs=1).device == "cpu"
+    assert "training on cpu in float32" in caplog.text
+
+
 def test_float16_on_a_cpu_is_announced_as_float32(bench, caplog):
     caplog.set_level("INFO")
     summary = bench.train(num_epochs=1)

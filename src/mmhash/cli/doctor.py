@@ -43,7 +43,7 @@ from mmhash.training.settings import TrainSettings, training_precision
 GB = 1e9
 # Images, val rows, captions an image, classes and widths before anything has been extracted.
 EXPECTED: dict[str, dict[str, float]] = {
-    "sample": {"images": 5200, "val": 600, "captions": 5.5, "classes": 80, "width": 96},
+    "sample": {"images": 5200, "val": 600, "captions": 5.5, "classes": 80, "width": 128},
     "coco2014": {"images": 123287, "val": 5000, "captions": 5.0, "classes": 80, "width": 768},
     "wiki": {"images": 2866, "val": 217, "train": 1956, "classes": 10, "width": 128},
     "mirflickr25k": {"images": 20015, "val": 1000, "train": 5000, "classes": 24, "width": 4096},
@@ -66,12 +66,14 @@ def examine(timing: bool = True) -> bool:
 
 def _findings(params: Params, timing: bool) -> Iterator[Finding]:
     yield _python()
-    device = _device(params)
-    if isinstance(device, Finding):
-        yield device
-        return
-    yield _torch(device)
-    yield _faiss(device)
+    found = _device(params)
+    absent = isinstance(found, Finding)
+    if isinstance(found, Finding):
+        yield found
+        device = torch.device("cpu")  # for the lines that are the same on any device
+    else:
+        device = found
+        yield from (_torch(device), _faiss(device))
     dataset = _dataset(params)
     yield dataset
     yield _checkpoint(params)
@@ -81,7 +83,8 @@ def _findings(params: Params, timing: bool) -> Iterator[Finding]:
     batch = _batch(model, settings, int(size["train"]))
     if model.name != "zeroshot":
         yield batch
-        yield _amp(settings, device)
+        if not absent:
+            yield _amp(settings, device)
     yield _towers(params)
     try:
         towers = _learning(params, device)
@@ -91,6 +94,8 @@ def _findings(params: Params, timing: bool) -> Iterator[Finding]:
         return
     disk = _disk(params, size, towers)
     yield disk
+    if absent:
+        return
     if model.name != "zeroshot":
         yield from _memory(params, device, size, towers)
     if timing and "fail" not in (dataset.status, disk.status, batch.status):
@@ -161,7 +166,8 @@ def _checkpoint(params: Params) -> Finding:
     cached = try_to_load_from_cache(source.checkpoint, "config.json", revision=source.revision)
     if isinstance(cached, str):
         return Finding("ok", "checkpoint", f"{source.checkpoint} in the local cache")
-    mend = "it is downloaded at first use; offline: name a folder in encoder.checkpoint"
+    key = "datasets.<name>.encoder.checkpoint"
+    mend = f"it is downloaded at first use; offline: name a folder in {key}"
     return Finding("warn", "checkpoint", f"{source.checkpoint} is not in the local cache", mend)
 
 
@@ -257,7 +263,8 @@ def _towers(params: Params) -> Finding:
         kept = "on" if params.profile.gradient_checkpointing else "off"
         rate = f"train.lr_towers {params.train.lr_towers:g}"
         return Finding("ok", "towers", f"{part} learn, {rate}, gradient checkpointing {kept}")
-    if params.model.name == "full" and not params.align.projection and params.loss.cosine_weight:
+    two_sides = params.model.name in ("full", "direction_only") and params.model.inputs == "both"
+    if two_sides and not params.align.projection and params.loss.cosine_weight:
         return Finding(
             "ok",
             "towers",

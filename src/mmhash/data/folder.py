@@ -9,7 +9,6 @@ Arrays are memory-mapped and gone through in blocks, so memory stays flat as N g
 in any order; everything made from them is in the order of image ids.
 """
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,8 +18,9 @@ import pyarrow as pa
 
 from mmhash.data.coco import IMAGES_SCHEMA
 from mmhash.data.karpathy import SPLIT_SCHEMA, training_rows
+from mmhash.data.row_blocks import copy_rows, row_blocks
 from mmhash.errors import InputError
-from mmhash.files import atomic_path, forget_pages, read_json, read_npy, write_json, write_npy
+from mmhash.files import read_json, read_npy, write_json, write_npy
 from mmhash.seeding import numpy_stream
 
 FEATURE_FILES = (
@@ -33,7 +33,6 @@ FEATURE_FILES = (
 )
 OFFSET_FILE = "caption_offset.npy"
 SPLIT_NAMES = ("train", "restval", "val", "test", "database")  # by the number in split.npy
-BLOCK_BYTES = 32 << 20
 
 _FLOATS = (np.dtype(np.float16), np.dtype(np.float32))
 
@@ -202,7 +201,7 @@ def copy_features(folder: FeatureFolder, out: Path, dtype: str) -> dict[str, Any
         ("image.npy", folder.image, folder.order),
         ("text.npy", folder.text, text_rows),
     ):
-        _copy_rows(source, rows, out / name, kind, folder.names[name])
+        copy_rows(source, rows, out / name, kind, folder.names[name])
     write_npy(out / OFFSET_FILE, caption_offset)
     write_npy(out / "image_id.npy", folder.images["image_id"].to_numpy())
     image_width, text_width = folder.image.shape[1], folder.text.shape[1]
@@ -260,24 +259,20 @@ def _check_unique(image_id: np.ndarray, order: np.ndarray, root: Path) -> None:
         )
 
 
-def row_blocks(array: np.ndarray) -> Iterator[tuple[int, np.ndarray]]:
-    """Yield (first row, rows), each block at most about :data:`BLOCK_BYTES`."""
-    step = max(1, BLOCK_BYTES // max(1, array[:1].nbytes))
-    for start in range(0, len(array), step):
-        yield start, np.asarray(array[start : start + step])
-        forget_pages(array)
-
-
 def _check_features(features: np.ndarray, path: Path) -> None:
     if 0 in features.shape:
         raise InputError(f"{path}: shape is {features.shape}; save vectors of at least one number")
+    constant = len(features) > 1
     for start, block in row_blocks(features):
+        constant = constant and bool((block == features[:1]).all())
         bad = np.flatnonzero(~np.isfinite(block).all(axis=1))
         if len(bad):
             raise InputError(
                 f"{path}: row {start + bad[0]} holds NaN or infinity (rows counted over all "
                 "captions in text.npy); compute that vector again, or leave the image out"
             )
+    if constant:
+        raise InputError(f"{path}: all {len(features)} rows are equal; it holds no features")
 
 
 def _read_text(root: Path, n: int) -> tuple[np.ndarray, np.ndarray]:
@@ -347,6 +342,8 @@ def _read_labels(root: Path, n: int, classes: int) -> tuple[np.ndarray, np.ndarr
         row, column = np.nonzero(block)
         rows.append(row + start)
         columns.append(column)
+    if not any(len(row) for row in rows):
+        raise InputError(f"{path}: no image has a label; without labels there is nothing to learn")
     return np.concatenate(rows), np.concatenate(columns)
 
 
@@ -371,26 +368,3 @@ def _gather(offset: np.ndarray, order: np.ndarray) -> tuple[np.ndarray, np.ndarr
     new = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
     rows = np.arange(new[-1]) + np.repeat(offset[:-1][order] - new[:-1], counts)
     return rows, new
-
-
-def _copy_rows(
-    source: np.ndarray, rows: np.ndarray, target: Path, dtype: np.dtype, name: str
-) -> None:
-    """Write ``rows`` of ``source``, one after another, as one ``.npy``; messages say ``name``."""
-    step = max(1, BLOCK_BYTES // source[:1].nbytes)
-    with atomic_path(target) as temporary, temporary.open("wb") as stream:
-        shape = (len(rows), *source.shape[1:])
-        header = {"descr": dtype.str, "fortran_order": False, "shape": shape}
-        np.lib.format.write_array_header_1_0(stream, header)
-        for start in range(0, len(rows), step):
-            taken = rows[start : start + step]
-            block = np.take(source, taken, axis=0)  # faster than source[taken] in C order
-            forget_pages(source)
-            if dtype.itemsize < block.dtype.itemsize:
-                large = np.flatnonzero((np.abs(block) > np.finfo(dtype).max).any(axis=1))
-                if len(large):
-                    raise InputError(
-                        f"{name}: row {taken[large[0]]} holds a value too large for {dtype.name}; "
-                        "set features.dtype=float32"
-                    )
-            stream.write(np.ascontiguousarray(block, dtype=dtype).data)

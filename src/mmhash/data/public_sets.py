@@ -23,7 +23,8 @@ from typing import Any
 import numpy as np
 
 from mmhash.data.array_files import load_array
-from mmhash.data.folder import SPLIT_NAMES, FeatureFolder, assemble, row_blocks
+from mmhash.data.folder import SPLIT_NAMES, FeatureFolder, assemble
+from mmhash.data.row_blocks import row_blocks
 from mmhash.errors import InputError
 from mmhash.seeding import numpy_stream
 

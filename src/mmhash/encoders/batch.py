@@ -23,7 +23,9 @@ logger = logging.getLogger("mmhash")
 CPU_BATCH = 16
 # A GPU is filled by far fewer: 256 pictures of 256 patches are products of 65,536 rows.
 LARGEST = 256
-SHARE = 0.6  # of the free memory; the rest is for fragments, and for other programs of a desktop
+# Of all memory, the towers included; the rest is for fragments and a desktop's other programs.
+# Not of what happens to be free: the same card is to round in the same way every day.
+SHARE = 0.6
 PROBE = 8  # rows of the smaller of the two batches that are measured
 
 
@@ -39,7 +41,8 @@ class BatchSize:
         if self.rows == 1:
             raise InputError(
                 "out of device memory with a single row in the batch; free the device, lower "
-                "encoder.max_num_patches, take a smaller checkpoint, or use run.hardware=cpu"
+                "datasets.<name>.encoder.max_num_patches, take a smaller checkpoint, or use "
+                "run.hardware=cpu"
             )
         self.rows //= 2
         torch.cuda.empty_cache()
@@ -51,8 +54,8 @@ def extraction_batch(
 ) -> int:
     """Return the rows of a batch: ``wanted``, or for ``auto`` as many as suit the towers' device.
 
-    What a GPU has free differs from day to day. So ``cache``, the folder of the resume state, keeps
-    the choice: a run that goes on rounds as it began.
+    ``cache``, the folder of the resume state, keeps the choice: a run that goes on rounds as it
+    began, and is not measured for again.
     """
     if isinstance(wanted, int):
         return wanted
@@ -69,10 +72,11 @@ def extraction_batch(
 
 
 def fitting_batch(towers: Towers) -> int:
-    """Return the largest power of two up to ``LARGEST`` that fits ``SHARE`` of the free memory.
+    """Return the largest power of two up to ``LARGEST`` that fits ``SHARE`` of the device's memory.
 
     Memory grows by the same amount with every row; two small batches tell how much that is. Where
-    not even these fit, the smaller one is returned, and the extraction halves it as it must.
+    not even these fit, the smaller one is returned; the extraction halves what does not fit beside
+    other programs.
     """
     try:
         _peak_bytes(towers, PROBE)  # the first pass also takes what the libraries work in
@@ -80,9 +84,9 @@ def fitting_batch(towers: Towers) -> int:
     except torch.OutOfMemoryError:
         return PROBE
     device = towers.device
-    free, _ = torch.cuda.mem_get_info(device)
-    held = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
-    rows = SHARE * (free + held) * PROBE / max(large - small, 1)
+    _, total = torch.cuda.mem_get_info(device)
+    room = SHARE * total - torch.cuda.memory_allocated(device)
+    rows = room * PROBE / max(large - small, 1)
     return 2 ** int(math.log2(min(max(rows, 1), LARGEST)))
 
 

@@ -172,7 +172,8 @@ def find_checkpoint(checkpoint: str, revision: str | None) -> tuple[Path, str | 
     if folder.is_dir():
         if revision is not None:
             raise InputError(
-                f"encoder.revision is {revision!r}, but {checkpoint} is a folder; set it to null"
+                f"datasets.<name>.encoder.revision is {revision!r}, but {checkpoint} is a folder; "
+                "set it to null"
             )
         return folder, None
     try:
@@ -190,7 +191,7 @@ def find_checkpoint(checkpoint: str, revision: str | None) -> tuple[Path, str | 
         ) from None
     if revision != snapshot.name:
         logger.warning(
-            "checkpoint %s: revision %s is not pinned; set encoder.revision to %s",
+            "checkpoint %s: revision %s is not pinned; set datasets.<name>.encoder.revision to %s",
             checkpoint,
             revision or "main",
             snapshot.name,

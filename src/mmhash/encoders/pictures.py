@@ -185,7 +185,8 @@ def _write(path: Path, chunks: Iterator[Chunk], images: pa.Table, settings: Pixe
     if free < math.prod(shape):
         raise InputError(
             f"the decoded pictures take {math.prod(shape) / GB:.1f} GB, and {path.parent} has "
-            f"{free / GB:.1f} GB free; free some space, or lower encoder.max_num_patches"
+            f"{free / GB:.1f} GB free; free some space, or lower "
+            "datasets.<name>.encoder.max_num_patches"
         )
     grids: list[torch.Tensor] = []
     bad: list[str] = []

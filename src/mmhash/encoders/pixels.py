@@ -82,8 +82,8 @@ def pixel_settings(
     else:
         if max_num_patches is not None:
             raise InputError(
-                f"encoder.max_num_patches is {max_num_patches}, but the checkpoint has a fixed "
-                "resolution; set it to null, or name a NaFlex checkpoint"
+                f"datasets.<name>.encoder.max_num_patches is {max_num_patches}, but the checkpoint "
+                "has a fixed resolution; set it to null, or name a NaFlex checkpoint"
             )
         size = int(vision_config.image_size)
         stated = processor.get("size") or {"height": 224, "width": 224}

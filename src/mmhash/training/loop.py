@@ -15,6 +15,7 @@ from typing import Any
 
 import torch
 
+from mmhash.encoders.device import describe_device
 from mmhash.errors import InputError
 from mmhash.losses.total import LossWeights
 from mmhash.models.config import ModelConfig
@@ -57,6 +58,7 @@ class TrainingSummary:
     val_rows: int
     val_classes_without_positives: list[str]
     parameters: int
+    device: str
     precision: str
     batch_size: int
     gradient_accumulation_steps: int
@@ -107,6 +109,7 @@ def train(
         *([precision.note] if precision.note else []),
         *_alignment_notes(model, weights, towers),
     ]
+    logger.info("training on %s in %s", describe_device(device), precision.name)
     for note in notes:
         logger.info("%s", note)
     if ranks.world > settings.gradient_accumulation_steps:
@@ -180,6 +183,7 @@ def train(
             name for name, seen in zip(data.categories, has_positive, strict=True) if not seen
         ],
         parameters=parameters,
+        device=describe_device(device),
         precision=precision.name,
         batch_size=current.batch_size,
         gradient_accumulation_steps=current.gradient_accumulation_steps,
@@ -256,7 +260,8 @@ def _alignment_notes(model: AnyConfig, weights: LossWeights, towers: EndToEnd | 
     """Say where L_cos cannot teach anything, and what would change that."""
     if not isinstance(model, ModelConfig):
         return []
-    if model.name != "full" or model.align.projection or weights.cosine_weight == 0:
+    two_sides = model.name in ("full", "direction_only") and model.inputs == "both"
+    if not two_sides or model.align.projection or weights.cosine_weight == 0:
         return []
     if not model.aligned:
         return [
