@@ -6,11 +6,14 @@ import pyarrow as pa
 import pytest
 from sklearn.metrics import f1_score
 
+from mmhash.codes import binarise, pack
 from mmhash.errors import InputError
 from mmhash.evaluation import (
     ScoredSplit,
     evaluate_head,
     evaluate_heads,
+    evaluate_image_only,
+    evaluate_retrieval,
     latency_note,
     search_cost,
     with_hybrid,
@@ -175,6 +178,61 @@ def test_a_constant_head_is_said_to_be_at_chance() -> None:
     )
     assert len(notes) == 2
     assert "at chance" in notes[0]
+
+
+@pytest.mark.parametrize("hashed", [True, False])
+@pytest.mark.parametrize(
+    ("case", "words"),
+    [
+        ("perfect", "test retrieval: mAP is exactly 1"),
+        ("collapsed", "is at chance"),
+        ("usual", None),
+    ],
+)
+def test_retrieval_that_looks_wrong_says_what_to_check(
+    hashed: bool, case: str, words: str | None, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Two classes; items of a class have one code, all have the same, or some have the other's."""
+    labels = np.eye(2, dtype=np.uint8)[np.arange(20) % 2]
+    shown = np.zeros_like(labels) if case == "collapsed" else labels.copy()
+    if case == "usual":
+        shown[:4] = shown[:4, ::-1]
+    soft = np.repeat(shown.astype(np.float32) * 2 - 1, 8, axis=1)
+    items = pack(binarise(soft)) if hashed else soft
+    scored = ScoredSplit(
+        "test", np.arange(20), labels, soft, items, hashed, pa.table({"x": range(20)})
+    )
+    with caplog.at_level(logging.WARNING):
+        evaluate_retrieval(
+            scored, Retriever(build(items), labels, np.arange(20), 5, "softmax", 0.07, "expected")
+        )
+    if words is None:
+        assert caplog.messages == []
+    else:
+        (line,) = caplog.messages
+        assert line.startswith("test retrieval: ")
+        assert words in line
+
+
+def test_heads_without_captions_that_look_wrong_say_what_to_check(
+    dataset: Dataset,
+    retriever: Retriever,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    splits = {name: scored(name, seed) for name, seed in (("val", 1), ("test", 2))}
+    for split in splits.values():
+        split.heads["classifier"][:] = 0.5
+    monkeypatch.setattr("mmhash.evaluation.without_captions", lambda dataset: dataset)
+    monkeypatch.setattr("mmhash.evaluation.score_split", lambda split, *_: splits[split])
+    nothing: Any = None
+    with caplog.at_level(logging.WARNING):
+        evaluate_image_only(dataset, nothing, 1.0, retriever, SETTINGS, nothing)
+    lines = [line for line in caplog.messages if "classifier" in line]
+    assert len(lines) == len(caplog.messages) == 2
+    for line, split in zip(lines, ("val", "test"), strict=True):
+        assert line.startswith(f"image only, {split} classifier: mAP ")
+        assert "is at chance" in line
 
 
 def test_codes_are_timed_against_the_cosine_of_their_soft_codes() -> None:

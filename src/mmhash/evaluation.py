@@ -224,13 +224,22 @@ def evaluate_retrieval(
 ) -> tuple[dict[str, Any], pa.Table | None]:
     """Rank the whole index for each query of a split by distance.
 
-    Returns the figures, and for codes the precision and recall within each Hamming distance.
+    Returns the figures, and for codes the precision and recall within each Hamming distance. A mAP
+    of the whole ranking that looks wrong is logged with what to check.
     """
-    database = indexed_items(retriever.index)
-    if not scored.hashed:
-        return retrieval_metrics(scored.queries, scored.labels, database, retriever.labels), None
-    levels = hamming_levels(scored.queries, scored.labels, database, retriever.labels)
-    return metrics_from_levels(*levels), pa.table(precision_recall_by_distance(*levels))
+    compared = scored.queries, scored.labels, indexed_items(retriever.index), retriever.labels
+    curve = None
+    if scored.hashed:
+        levels = hamming_levels(*compared)
+        figures = metrics_from_levels(*levels)
+        curve = pa.table(precision_recall_by_distance(*levels))
+    else:
+        figures = retrieval_metrics(*compared)
+    what = f"{scored.split} retrieval"
+    note = plausibility_note(figures["mAP@all"], figures["mAP@all_chance"], what)
+    if note:
+        logger.warning("%s", note)
+    return figures, curve
 
 
 def evaluate_heads(
@@ -276,7 +285,7 @@ def evaluate_image_only(
     """Score val and test without their captions, as :mod:`mmhash.image_only` stands in for them.
 
     Returns the figures of the heads under "val" and "test", and what was chosen on val for them, as
-    :func:`evaluate_heads` does with captions. The model must read pairs.
+    :func:`evaluate_heads` does with captions, and logs likewise. The model must read pairs.
     """
     alone = without_captions(dataset)
     splits, knn_weight = with_hybrid(
@@ -286,7 +295,9 @@ def evaluate_image_only(
         }
     )
     rare = rare_classes(dataset.features.labels[dataset.training_rows()])
-    figures, thresholds, _ = _every_head(splits, rare, settings, knn_weight)
+    figures, thresholds, notes = _every_head(splits, rare, settings, knn_weight)
+    for note in notes:
+        logger.warning("image only, %s", note)
     return figures, thresholds
 
 
