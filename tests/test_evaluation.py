@@ -235,6 +235,18 @@ def test_heads_without_captions_that_look_wrong_say_what_to_check(
         assert "is at chance" in line
 
 
+def test_classes_without_a_positive_are_named_for_each_split(
+    dataset: Dataset, retriever: Retriever
+) -> None:
+    splits = {name: scored(name, seed) for name, seed in (("val", 1), ("test", 2))}
+    splits["val"].labels[:, [1, 4]] = 0
+    splits["test"].labels[:, 3] = 0
+    figures, _ = evaluated(splits, dataset, retriever)
+    assert figures["data"]["val_classes_left_out"] == ["b", "e"]
+    assert figures["data"]["test_classes_left_out"] == ["d"]
+    assert figures["val"]["knn"]["classes_left_out"] == 2
+
+
 def test_codes_are_timed_against_the_cosine_of_their_soft_codes() -> None:
     rng = np.random.default_rng(0)
     soft = rng.normal(size=(300, 16)).astype(np.float32)

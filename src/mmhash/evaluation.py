@@ -266,7 +266,10 @@ def evaluate_heads(
         "database": len(retriever.labels),
         **{name: len(scored.labels) for name, scored in splits.items()},
         "classes": len(dataset.categories),
-        "test_classes_left_out": classes_without_positive(test.labels, dataset.categories),
+        **{
+            f"{name}_classes_left_out": classes_without_positive(scored.labels, dataset.categories)
+            for name, scored in splits.items()
+        },
         "test_images_without_label": int((~test.labels.any(axis=1)).sum()),
         "rare_classes": [dataset.categories[c] for c in np.flatnonzero(rare)],
         "frequent_classes": [dataset.categories[c] for c in np.flatnonzero(~rare)],
