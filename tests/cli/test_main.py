@@ -81,6 +81,10 @@ def test_cost_shows_what_each_stage_took(
     assert "no stage has run in this checkout; run dvc repro" in capsys.readouterr().err
     write_json("metrics/cost/train.json", {"seconds": 12.34, "peak_ram_mb": 456.0})
     write_json(
+        "metrics/cost/build_index.json",
+        {"seconds": 2.0, "items": 3600, "index_build_seconds": 0.123, "peak_ram_mb": 90.0},
+    )
+    write_json(
         "metrics/cost/evaluate.json",
         {"seconds": 1.0, "peak_ram_mb": 100.0, "query_ms_mean": 25.0},
     )
@@ -88,6 +92,7 @@ def test_cost_shows_what_each_stage_took(
     shown = capsys.readouterr().out
     assert "12.3" in shown
     assert "456" in shown
+    assert "build_index index_build_seconds: 0.123" in shown
     assert "advice: 25.0 ms a single query is slow" in shown
 
 
