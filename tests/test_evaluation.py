@@ -1,4 +1,5 @@
 import logging
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,6 @@ from mmhash.evaluation import (
     evaluate_heads,
     evaluate_image_only,
     evaluate_retrieval,
-    latency_note,
     search_cost,
     with_hybrid,
 )
@@ -247,14 +247,29 @@ def test_classes_without_a_positive_are_named_for_each_split(
     assert figures["val"]["knn"]["classes_left_out"] == 2
 
 
+def coded_retriever(**changes: Any) -> tuple[Retriever, np.ndarray, np.ndarray]:
+    """A retriever of 300 codes of 16 bits, and packed and soft codes of 20 queries."""
+    soft = np.random.default_rng(0).normal(size=(300, 16)).astype(np.float32)
+    codes = pack(binarise(soft))
+    labels = np.ones((300, 2), np.uint8)
+    basic = {"k": 5, "voting": "softmax", "tau": 0.07, "ties": "expected", "soft": soft}
+    retriever = Retriever(build(codes), labels, np.arange(300), **(basic | changes))
+    return retriever, codes[:20], soft[:20]
+
+
+READINGS = ("query_ms_mean", "query_ms_p50", "query_ms_p99", "queries_per_second_batched")
+
+
 def test_codes_are_timed_against_the_cosine_of_their_soft_codes() -> None:
-    rng = np.random.default_rng(0)
-    soft = rng.normal(size=(300, 16)).astype(np.float32)
-    codes = np.packbits(soft >= 0, axis=1, bitorder="little")
-    alone = search_cost(build(codes), codes[:20], 5)
-    assert not any(name.startswith("cosine") for name in alone)
-    readings = search_cost(build(codes), codes[:20], 5, soft[:20], soft)
-    assert {f"cosine_{name}" for name in alone} < set(readings)
+    retriever, codes, soft = coded_retriever()
+    alone = search_cost(replace(retriever, soft=None), codes, soft)
+    assert set(alone) == {*READINGS, *(f"knn_{name}" for name in READINGS)}
+    readings = search_cost(retriever, codes, soft)
+    assert set(readings) - set(alone) == {
+        *(f"cosine_{name}" for name in READINGS),
+        "speedup_single",
+        "speedup_batched",
+    }
     assert readings["speedup_single"] == pytest.approx(
         readings["cosine_query_ms_mean"] / readings["query_ms_mean"], rel=0.01, abs=0.006
     )
@@ -264,16 +279,17 @@ def test_codes_are_timed_against_the_cosine_of_their_soft_codes() -> None:
     )
 
 
-def test_a_query_that_takes_over_ten_milliseconds_is_advised(
-    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+@pytest.mark.parametrize("distance", ["hamming", "cosine", "hybrid", "asymmetric"])
+def test_the_search_that_is_configured_is_timed_and_advised_on(
+    distance: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    slow = {"query_ms_mean": 12.34, "queries_per_second_batched": 456.7}
-    assert latency_note(slow | {"query_ms_mean": 10.0}) is None
-    monkeypatch.setattr("mmhash.evaluation.query_latency", lambda *_: slow)
-    codes = np.zeros((4, 2), np.uint8)
+    fast, slow = (dict.fromkeys(READINGS, value) for value in (1.0, 12.34))
+    monkeypatch.setattr("mmhash.evaluation.query_latency", lambda *_: fast)
+    monkeypatch.setattr(Retriever, "latency", lambda *_: slow)
+    retriever, codes, soft = coded_retriever(distance=distance)
     with caplog.at_level(logging.WARNING):
-        search_cost(build(codes), codes, 1)
-    (line,) = caplog.messages
-    assert "12.3 ms" in line
-    assert "457 a second" in line
-    assert "index.kind=ivf" in line
+        readings = search_cost(retriever, codes, soft)
+    assert readings["query_ms_mean"] == 1
+    assert readings["knn_query_ms_mean"] == (1 if distance == "hamming" else 12.34)
+    assert len(caplog.messages) == (0 if distance == "hamming" else 1)
+    assert all("12.3 ms" in line for line in caplog.messages)

@@ -14,11 +14,12 @@ import pyarrow as pa
 import torch
 
 from mmhash.codes import binarise, pack
+from mmhash.cost import latency_note
 from mmhash.encoders.prototypes import cosine_scores
 from mmhash.features import Dataset, features_for, load_features
 from mmhash.heads import HEADS, choose_weight, mix, probabilities, scores_of
 from mmhash.image_only import without_captions
-from mmhash.index.kinds import SearchIndex, build, indexed_items
+from mmhash.index.kinds import build, indexed_items
 from mmhash.metrics.bootstrap import bootstrap_map
 from mmhash.metrics.calibration import calibrated, calibration_figures, fit_calibration
 from mmhash.metrics.codes import code_metrics
@@ -45,8 +46,6 @@ from mmhash.seeding import numpy_stream
 from mmhash.training.encode import encode
 
 logger = logging.getLogger(__name__)
-
-SLOW_MS = 10.0  # a query that takes longer is worth advice
 
 
 @dataclass(frozen=True)
@@ -335,28 +334,27 @@ def _every_head(
 
 
 def search_cost(
-    index: SearchIndex,
-    queries: np.ndarray,
-    k: int,
-    soft_queries: np.ndarray | None = None,
-    soft_items: np.ndarray | None = None,
-    device: str = "cpu",
+    retriever: Retriever, queries: np.ndarray, soft: np.ndarray | None = None
 ) -> dict[str, float]:
-    """Time the search, and where soft codes are given the same search by cosine on them.
+    """Time the index, the search that votes, and against codes the same search by cosine.
 
-    ``queries`` go to ``index``; ``soft_queries`` (n, B) and ``soft_items`` (M, B) are the soft
-    codes of the same queries and items, searched exhaustively. Keys as in
-    :func:`mmhash.retriever.query_latency`, those by cosine with the prefix ``cosine_``, and how
-    many times faster the codes are: ``speedup_single`` and ``speedup_batched``. Logs what to do
-    where a single query takes more than 10 ms.
+    ``queries`` and ``soft`` as in :meth:`mmhash.retriever.Retriever.score`. Keys as in
+    :func:`mmhash.retriever.query_latency`: those of the index as they are; with the prefix ``knn_``
+    those of the search that the ``knn`` block describes, for ``hamming`` the same readings; where
+    the items have soft codes with ``cosine_`` those of an exhaustive search of them, and how many
+    times faster the codes are: ``speedup_single`` and ``speedup_batched``. Logs what to do where a
+    single query of the search that votes takes more than 10 ms.
     """
-    figures = query_latency(index, queries, k)
+    index, k = retriever.index, retriever.k
+    found = query_latency(index, queries, k)
+    voting = found if retriever.searches_index_alone else retriever.latency(queries, soft)
+    figures = found | {f"knn_{name}": value for name, value in voting.items()}
     note = latency_note(figures)
     if note:
         logger.warning("%s", note)
-    if soft_queries is None or soft_items is None:
+    if soft is None or retriever.soft is None:
         return figures
-    cosine = query_latency(build(soft_items, device=device), soft_queries, k)
+    cosine = query_latency(build(retriever.soft, device=retriever.device), soft, k)
     batched = "queries_per_second_batched"
     return {
         **figures,
@@ -364,14 +362,3 @@ def search_cost(
         "speedup_single": round(cosine["query_ms_mean"] / figures["query_ms_mean"], 2),
         "speedup_batched": round(figures[batched] / cosine[batched], 2),
     }
-
-
-def latency_note(figures: dict[str, float]) -> str | None:
-    """Return one line of advice where a single query takes more than 10 ms on average."""
-    if figures["query_ms_mean"] <= SLOW_MS:
-        return None
-    return (
-        f"a query takes {figures['query_ms_mean']:.1f} ms, over {SLOW_MS:.0f} ms: send queries in "
-        f"batches ({figures['queries_per_second_batched']:.0f} a second), search on a GPU, or set "
-        "index.kind=ivf or multihash"
-    )

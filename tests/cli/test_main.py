@@ -86,14 +86,25 @@ def test_cost_shows_what_each_stage_took(
     )
     write_json(
         "metrics/cost/evaluate.json",
-        {"seconds": 1.0, "peak_ram_mb": 100.0, "query_ms_mean": 25.0},
+        {
+            "seconds": 1.0,
+            "peak_ram_mb": 100.0,
+            "query_ms_mean": 2.0,
+            "knn_query_ms_mean": 25.0,
+            "knn_queries_per_second_batched": 300.0,
+        },
     )
     assert exit_of("cost") == 0
     shown = capsys.readouterr().out
     assert "12.3" in shown
     assert "456" in shown
     assert "build_index index_build_seconds: 0.123" in shown
-    assert "advice: 25.0 ms a single query is slow" in shown
+    assert "advice: a query takes 25.0 ms, over 10 ms: send queries in batches (300 a" in shown
+
+
+def test_cost_waits_for_none_of_the_heavy_libraries() -> None:
+    code = "import sys, mmhash.cli.cost; assert not {'torch', 'faiss'} & set(sys.modules)"
+    subprocess.run([sys.executable, "-c", code], check=True)
 
 
 def test_doctor_outside_a_checkout_says_where_to_run(
