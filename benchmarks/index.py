@@ -15,9 +15,10 @@ Bytes an item are those of the file and of the index in memory (the file's, and 
 by the smaller base and how the work grows, is left out and its time stated. 100 million is on
 paper: bytes are counted, build and flat times grow as they must.
 
-Finished rows stand in ``benchmarks/results/`` and are kept, so that a run can be interrupted, as
-long as the code that they measured (``mmhash.codes`` and ``mmhash.index``) stays as it is;
-``--again`` measures anew. The table also goes between the marks in README.md.
+Finished rows stand in ``benchmarks/results/``, with the speed-up as ``ratio``, and are kept, so
+that a run can be interrupted, as long as the code that they measured (``mmhash.codes`` and
+``mmhash.index``) stays as it is; ``--again`` measures anew. The table also goes between the marks
+in README.md.
 """
 
 import argparse
@@ -121,6 +122,11 @@ def measure(
     }
 
 
+def times_flat(row: dict[str, Any]) -> dict[str, float]:
+    """Return how many times faster than the flat index a row answers: batch, single."""
+    return {name: row[f"flat_{name}_ms"] / row[f"{name}_ms"] for name in ("batch", "single")}
+
+
 def expected_build(rows: dict[str, dict[str, Any]], what: str, items: int, kind: str) -> float:
     """Return the seconds that building will take, from the largest smaller base; 0 if none."""
     known = [int(key.split(" | ")[1]) for key in rows if key.startswith(f"{what} | ")]
@@ -146,8 +152,8 @@ def table(rows: dict[str, dict[str, Any]]) -> str:
             continue
         lines.append(
             f"{head} {row['recall']:.3f} | {row['batch_ms']:.2f}, {row['single_ms']:.2f} "
-            f"| {row['flat_batch_ms'] / row['batch_ms']:.1f}, "
-            f"{row['flat_single_ms'] / row['single_ms']:.1f} | {duration(row['build_s'])} "
+            f"| {', '.join(f'{value:.1f}' for value in times_flat(row).values())} "
+            f"| {duration(row['build_s'])} "
             f"| {row['file_bytes_an_item']:.0f}, {row['memory_bytes_an_item']:.0f} |"
         )
     return "\n".join(lines + paper(rows))
@@ -215,6 +221,7 @@ def main() -> None:
                     row: dict[str, Any] = {"not_built_s": round(expected)}
                 else:
                     row = measure(kind, base, queries, truth, flat)
+                    row["ratio"] = {name: round(x, 2) for name, x in times_flat(row).items()}
                 rows[names[kind]] = row | {"code": code}
                 print(what, items, kind, row, flush=True)
                 about = {"machine": MACHINE, "bits": BITS, "k": K, "queries": QUERIES, "threads": 1}

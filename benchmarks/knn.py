@@ -14,7 +14,11 @@ density). Slices alternate, medians are compared:
   figure it has, and none that it has not; the loop over queries is measured on 50 and
   extrapolated, so marked.
 
-Prints one table and writes it to ``benchmarks/results/``.
+A second table says how much ties decide: the share of queries whose K-th and next neighbour lie at
+the same distance, and mAP@50 in the worst, the expected and the best order of the tied, for these
+codes and for their first 16 bits, which are a code of the same kind.
+
+Prints both tables and writes them to ``benchmarks/results/``; ``ratio`` is ours over the reference.
 """
 
 import argparse
@@ -40,11 +44,12 @@ from mmhash.metrics.bootstrap import bootstrap_map
 from mmhash.metrics.calibration import calibration_figures
 from mmhash.metrics.codes import code_metrics
 from mmhash.metrics.multilabel import multilabel_metrics
-from mmhash.metrics.retrieval import retrieval_metrics
+from mmhash.metrics.retrieval import hamming_levels, metrics_from_levels, retrieval_metrics
 from mmhash.retriever import Retriever
 from mmhash.seeding import numpy_stream
 
 ITEMS, QUERIES, BITS, K, TAU = 113_287, 5_000, 64, 50, 0.07
+TIED_BITS = (16, BITS)
 LOOP = 50  # queries of (b)'s loop
 BOOTSTRAP = 1000  # evaluate.bootstrap_samples
 
@@ -100,6 +105,20 @@ def sklearn_figures(scores: np.ndarray, labels: np.ndarray) -> None:
     metrics.mean_absolute_error(labels, scores)
 
 
+def ties(
+    queries: np.ndarray, truth: np.ndarray, items: np.ndarray, owned: np.ndarray
+) -> dict[str, float]:
+    """Return the share of queries that tie at the K-th place, and mAP@50 with its bounds.
+
+    Packed codes and labels of queries and items; mAP@50 divides by the hits among the first 50.
+    """
+    size, relevant = hamming_levels(queries, truth, items, owned)
+    parted = (size.cumsum(axis=1) == K).any(axis=1)  # a distance ends right behind the K-th
+    figures = metrics_from_levels(size, relevant)
+    kept = ("mAP@50_worst", "mAP@50", "mAP@50_best")
+    return {"tied_queries": 1 - float(parted.mean())} | {name: figures[name] for name in kept}
+
+
 def timed(work: Callable[[], object]) -> float:
     """Return the seconds that ``work`` takes."""
     start = time.perf_counter()
@@ -146,19 +165,30 @@ def main() -> None:
         ("search and vote", "(a) FAISS's search alone", "search and vote", "a", "at most 1.3"),
         ("all figures", "(b) loop (extrapolated) and scikit-learn", "all", "b", "at most 0.2"),
     ]
+    ratio = {one: median[one] / median[other] for _, _, one, other, _ in rows}
     print("| ours | s | reference | s | ours / reference | wanted |\n" + "| --- " * 6 + "|")
     for mine, reference, one, other, wanted in rows:
-        ratio = median[one] / median[other]
         print(
-            f"| {mine} | {median[one]:.2f} | {reference} | {median[other]:.2f} | {ratio:.3f} "
+            f"| {mine} | {median[one]:.2f} | {reference} | {median[other]:.2f} | {ratio[one]:.3f} "
             f"| {wanted} |"
         )
+    tied = {
+        bits: ties(queries[:, : bits // 8], truth, items[:, : bits // 8], owned)
+        for bits in TIED_BITS
+    }
+    print(f"\n| bits | tie at place {K} | mAP@50: worst order | expected | best order |")
+    print("| --- " * 5 + "|")
+    for bits, found in tied.items():
+        share, *bounds = found.values()
+        print(f"| {bits} | {share:.1%} | {' | '.join(f'{value:.4f}' for value in bounds)} |")
     machine = machine_name()
     write_json(
         Path(__file__).resolve().parent / "results" / f"knn-{machine}.json",
         {"data": what, "items": ITEMS, "queries": QUERIES, "bits": BITS, "k": K}
         | {"machine": machine, "threads": faiss.omp_get_max_threads()}
-        | {"seconds": {name: round(value, 3) for name, value in median.items()}},
+        | {"seconds": {name: round(value, 3) for name, value in median.items()}}
+        | {"ratio": {name: round(value, 3) for name, value in ratio.items()}}
+        | {"ties": {bits: {k: round(v, 4) for k, v in f.items()} for bits, f in tied.items()}},
     )
 
 

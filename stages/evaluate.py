@@ -79,11 +79,7 @@ def main() -> None:
         write_json(OUT / "thresholds.json", thresholds)
         write_json("metrics/eval.json", figures)
         test = splits["test"]
-        cost.update(
-            search_cost(
-                retriever.index, test.queries, knn.k, test.soft, retriever.soft, device.type
-            )
-        )
+        cost.update(search_cost(retriever, test.queries, test.soft))
 
 
 if __name__ == "__main__":

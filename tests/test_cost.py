@@ -9,7 +9,7 @@ from subprocess import PIPE
 import pytest
 import torch
 
-from mmhash.cost import measured, peak_ram_mb, read_costs
+from mmhash.cost import latency_note, measured, peak_ram_mb, read_costs
 
 
 def test_seconds_and_memory_go_to_the_cost_folder_alone(
@@ -86,3 +86,14 @@ def test_gpu_memory_over_the_alert_warns(
     shown = capsys.readouterr().err
     assert ("train used 15.0 GB of GPU memory, over the alert of 14.5 GB" in shown) is warned
     assert bool(shown) is warned
+
+
+def test_a_query_that_takes_over_ten_milliseconds_is_advised() -> None:
+    slow = {"knn_query_ms_mean": 12.34, "knn_queries_per_second_batched": 456.7}
+    assert latency_note(slow | {"knn_query_ms_mean": 10.0}) is None
+    assert latency_note({"seconds": 3.0}) is None  # nothing was timed
+    line = latency_note(slow)
+    assert line is not None
+    assert "12.3 ms" in line
+    assert "457 a second" in line
+    assert "index.kind=ivf" in line

@@ -1,4 +1,5 @@
 import logging
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -6,12 +7,14 @@ import pyarrow as pa
 import pytest
 from sklearn.metrics import f1_score
 
+from mmhash.codes import binarise, pack
 from mmhash.errors import InputError
 from mmhash.evaluation import (
     ScoredSplit,
     evaluate_head,
     evaluate_heads,
-    latency_note,
+    evaluate_image_only,
+    evaluate_retrieval,
     search_cost,
     with_hybrid,
 )
@@ -177,14 +180,96 @@ def test_a_constant_head_is_said_to_be_at_chance() -> None:
     assert "at chance" in notes[0]
 
 
+@pytest.mark.parametrize("hashed", [True, False])
+@pytest.mark.parametrize(
+    ("case", "words"),
+    [
+        ("perfect", "test retrieval: mAP is exactly 1"),
+        ("collapsed", "is at chance"),
+        ("usual", None),
+    ],
+)
+def test_retrieval_that_looks_wrong_says_what_to_check(
+    hashed: bool, case: str, words: str | None, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Two classes; items of a class have one code, all have the same, or some have the other's."""
+    labels = np.eye(2, dtype=np.uint8)[np.arange(20) % 2]
+    shown = np.zeros_like(labels) if case == "collapsed" else labels.copy()
+    if case == "usual":
+        shown[:4] = shown[:4, ::-1]
+    soft = np.repeat(shown.astype(np.float32) * 2 - 1, 8, axis=1)
+    items = pack(binarise(soft)) if hashed else soft
+    scored = ScoredSplit(
+        "test", np.arange(20), labels, soft, items, hashed, pa.table({"x": range(20)})
+    )
+    with caplog.at_level(logging.WARNING):
+        evaluate_retrieval(
+            scored, Retriever(build(items), labels, np.arange(20), 5, "softmax", 0.07, "expected")
+        )
+    if words is None:
+        assert caplog.messages == []
+    else:
+        (line,) = caplog.messages
+        assert line.startswith("test retrieval: ")
+        assert words in line
+
+
+def test_heads_without_captions_that_look_wrong_say_what_to_check(
+    dataset: Dataset,
+    retriever: Retriever,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    splits = {name: scored(name, seed) for name, seed in (("val", 1), ("test", 2))}
+    for split in splits.values():
+        split.heads["classifier"][:] = 0.5
+    monkeypatch.setattr("mmhash.evaluation.without_captions", lambda dataset: dataset)
+    monkeypatch.setattr("mmhash.evaluation.score_split", lambda split, *_: splits[split])
+    nothing: Any = None
+    with caplog.at_level(logging.WARNING):
+        evaluate_image_only(dataset, nothing, 1.0, retriever, SETTINGS, nothing)
+    lines = [line for line in caplog.messages if "classifier" in line]
+    assert len(lines) == len(caplog.messages) == 2
+    for line, split in zip(lines, ("val", "test"), strict=True):
+        assert line.startswith(f"image only, {split} classifier: mAP ")
+        assert "is at chance" in line
+
+
+def test_classes_without_a_positive_are_named_for_each_split(
+    dataset: Dataset, retriever: Retriever
+) -> None:
+    splits = {name: scored(name, seed) for name, seed in (("val", 1), ("test", 2))}
+    splits["val"].labels[:, [1, 4]] = 0
+    splits["test"].labels[:, 3] = 0
+    figures, _ = evaluated(splits, dataset, retriever)
+    assert figures["data"]["val_classes_left_out"] == ["b", "e"]
+    assert figures["data"]["test_classes_left_out"] == ["d"]
+    assert figures["val"]["knn"]["classes_left_out"] == 2
+
+
+def coded_retriever(**changes: Any) -> tuple[Retriever, np.ndarray, np.ndarray]:
+    """A retriever of 300 codes of 16 bits, and packed and soft codes of 20 queries."""
+    soft = np.random.default_rng(0).normal(size=(300, 16)).astype(np.float32)
+    codes = pack(binarise(soft))
+    labels = np.ones((300, 2), np.uint8)
+    basic = {"k": 5, "voting": "softmax", "tau": 0.07, "ties": "expected", "soft": soft}
+    retriever = Retriever(build(codes), labels, np.arange(300), **(basic | changes))
+    return retriever, codes[:20], soft[:20]
+
+
+READINGS = ("query_ms_mean", "query_ms_p50", "query_ms_p99", "queries_per_second_batched")
+
+
 def test_codes_are_timed_against_the_cosine_of_their_soft_codes() -> None:
-    rng = np.random.default_rng(0)
-    soft = rng.normal(size=(300, 16)).astype(np.float32)
-    codes = np.packbits(soft >= 0, axis=1, bitorder="little")
-    alone = search_cost(build(codes), codes[:20], 5)
-    assert not any(name.startswith("cosine") for name in alone)
-    readings = search_cost(build(codes), codes[:20], 5, soft[:20], soft)
-    assert {f"cosine_{name}" for name in alone} < set(readings)
+    retriever, codes, soft = coded_retriever()
+    alone = search_cost(replace(retriever, soft=None), codes, soft)
+    assert set(alone) == {*READINGS, *(f"knn_{name}" for name in READINGS)}
+    readings = search_cost(retriever, codes, soft)
+    assert set(readings) - set(alone) == {
+        *(f"cosine_{name}" for name in READINGS),
+        "speedup_single",
+        "speedup_batched",
+    }
     assert readings["speedup_single"] == pytest.approx(
         readings["cosine_query_ms_mean"] / readings["query_ms_mean"], rel=0.01, abs=0.006
     )
@@ -194,16 +279,17 @@ def test_codes_are_timed_against_the_cosine_of_their_soft_codes() -> None:
     )
 
 
-def test_a_query_that_takes_over_ten_milliseconds_is_advised(
-    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+@pytest.mark.parametrize("distance", ["hamming", "cosine", "hybrid", "asymmetric"])
+def test_the_search_that_is_configured_is_timed_and_advised_on(
+    distance: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    slow = {"query_ms_mean": 12.34, "queries_per_second_batched": 456.7}
-    assert latency_note(slow | {"query_ms_mean": 10.0}) is None
-    monkeypatch.setattr("mmhash.evaluation.query_latency", lambda *_: slow)
-    codes = np.zeros((4, 2), np.uint8)
+    fast, slow = (dict.fromkeys(READINGS, value) for value in (1.0, 12.34))
+    monkeypatch.setattr("mmhash.evaluation.query_latency", lambda *_: fast)
+    monkeypatch.setattr(Retriever, "latency", lambda *_: slow)
+    retriever, codes, soft = coded_retriever(distance=distance)
     with caplog.at_level(logging.WARNING):
-        search_cost(build(codes), codes, 1)
-    (line,) = caplog.messages
-    assert "12.3 ms" in line
-    assert "457 a second" in line
-    assert "index.kind=ivf" in line
+        readings = search_cost(retriever, codes, soft)
+    assert readings["query_ms_mean"] == 1
+    assert readings["knn_query_ms_mean"] == (1 if distance == "hamming" else 12.34)
+    assert len(caplog.messages) == (0 if distance == "hamming" else 1)
+    assert all("12.3 ms" in line for line in caplog.messages)

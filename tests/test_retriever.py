@@ -184,6 +184,26 @@ def test_latency_readings_are_positive() -> None:
     assert readings["queries_per_second_batched"] > 0
 
 
+@pytest.mark.parametrize("distance", DISTANCES)
+def test_latency_is_that_of_the_search_that_votes(
+    distance: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each of 30 queries once more alone, ten of them to warm up."""
+    retriever, asked = make(distance=distance), []
+    search = Retriever._neighbours
+
+    def watched(self, codes, soft):
+        assert len(codes) == len(soft)
+        asked.append(len(codes))
+        return search(self, codes, soft)
+
+    monkeypatch.setattr(Retriever, "_neighbours", watched)
+    readings = retriever.latency(*queries(30))
+    assert readings["query_ms_p99"] >= readings["query_ms_p50"] > 0
+    assert asked == [1] * 40 + [30]
+    assert retriever.searches_index_alone == (distance == "hamming")
+
+
 def written(folder: Path, kind: str = "flat") -> Retriever:
     """Write what build_index writes; return the retriever that must come back."""
     retriever = make(kind)

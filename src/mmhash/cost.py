@@ -8,7 +8,7 @@ import resource
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -18,6 +18,7 @@ from mmhash.files import read_json, write_json
 
 COST_DIR = Path("metrics/cost")
 SAMPLE_S = 0.5  # seconds between two looks at the memory of worker processes
+SLOW_MS = 10.0  # a query that takes longer is worth advice
 
 
 def peak_ram_mb() -> float:
@@ -101,3 +102,19 @@ def measured(stage: str, vram_alert_gb: float | None = None) -> Iterator[dict[st
 def read_costs(folder: Path = COST_DIR) -> dict[str, dict[str, float]]:
     """Return the cost of every stage that has run, by stage name."""
     return {path.stem: read_json(path) for path in sorted(folder.glob("*.json"))}
+
+
+def latency_note(figures: Mapping[str, float]) -> str | None:
+    """Return one line of advice where a single query takes more than 10 ms on average.
+
+    ``figures`` are those of stage evaluate; the search that ``knn`` describes counts. None where it
+    is fast enough or was not timed.
+    """
+    single = figures.get("knn_query_ms_mean", 0.0)
+    if single <= SLOW_MS:
+        return None
+    return (
+        f"a query takes {single:.1f} ms, over {SLOW_MS:.0f} ms: send queries in batches "
+        f"({figures['knn_queries_per_second_batched']:.0f} a second), search on a GPU, or set "
+        "index.kind=ivf or multihash (for knn.distance=hamming or hybrid: the others compare all)"
+    )

@@ -14,11 +14,12 @@ import pyarrow as pa
 import torch
 
 from mmhash.codes import binarise, pack
+from mmhash.cost import latency_note
 from mmhash.encoders.prototypes import cosine_scores
 from mmhash.features import Dataset, features_for, load_features
 from mmhash.heads import HEADS, choose_weight, mix, probabilities, scores_of
 from mmhash.image_only import without_captions
-from mmhash.index.kinds import SearchIndex, build, indexed_items
+from mmhash.index.kinds import build, indexed_items
 from mmhash.metrics.bootstrap import bootstrap_map
 from mmhash.metrics.calibration import calibrated, calibration_figures, fit_calibration
 from mmhash.metrics.codes import code_metrics
@@ -45,8 +46,6 @@ from mmhash.seeding import numpy_stream
 from mmhash.training.encode import encode
 
 logger = logging.getLogger(__name__)
-
-SLOW_MS = 10.0  # a query that takes longer is worth advice
 
 
 @dataclass(frozen=True)
@@ -224,13 +223,22 @@ def evaluate_retrieval(
 ) -> tuple[dict[str, Any], pa.Table | None]:
     """Rank the whole index for each query of a split by distance.
 
-    Returns the figures, and for codes the precision and recall within each Hamming distance.
+    Returns the figures, and for codes the precision and recall within each Hamming distance. A mAP
+    of the whole ranking that looks wrong is logged with what to check.
     """
-    database = indexed_items(retriever.index)
-    if not scored.hashed:
-        return retrieval_metrics(scored.queries, scored.labels, database, retriever.labels), None
-    levels = hamming_levels(scored.queries, scored.labels, database, retriever.labels)
-    return metrics_from_levels(*levels), pa.table(precision_recall_by_distance(*levels))
+    compared = scored.queries, scored.labels, indexed_items(retriever.index), retriever.labels
+    curve = None
+    if scored.hashed:
+        levels = hamming_levels(*compared)
+        figures = metrics_from_levels(*levels)
+        curve = pa.table(precision_recall_by_distance(*levels))
+    else:
+        figures = retrieval_metrics(*compared)
+    what = f"{scored.split} retrieval"
+    note = plausibility_note(figures["mAP@all"], figures["mAP@all_chance"], what)
+    if note:
+        logger.warning("%s", note)
+    return figures, curve
 
 
 def evaluate_heads(
@@ -257,7 +265,10 @@ def evaluate_heads(
         "database": len(retriever.labels),
         **{name: len(scored.labels) for name, scored in splits.items()},
         "classes": len(dataset.categories),
-        "test_classes_left_out": classes_without_positive(test.labels, dataset.categories),
+        **{
+            f"{name}_classes_left_out": classes_without_positive(scored.labels, dataset.categories)
+            for name, scored in splits.items()
+        },
         "test_images_without_label": int((~test.labels.any(axis=1)).sum()),
         "rare_classes": [dataset.categories[c] for c in np.flatnonzero(rare)],
         "frequent_classes": [dataset.categories[c] for c in np.flatnonzero(~rare)],
@@ -276,7 +287,7 @@ def evaluate_image_only(
     """Score val and test without their captions, as :mod:`mmhash.image_only` stands in for them.
 
     Returns the figures of the heads under "val" and "test", and what was chosen on val for them, as
-    :func:`evaluate_heads` does with captions. The model must read pairs.
+    :func:`evaluate_heads` does with captions, and logs likewise. The model must read pairs.
     """
     alone = without_captions(dataset)
     splits, knn_weight = with_hybrid(
@@ -286,7 +297,9 @@ def evaluate_image_only(
         }
     )
     rare = rare_classes(dataset.features.labels[dataset.training_rows()])
-    figures, thresholds, _ = _every_head(splits, rare, settings, knn_weight)
+    figures, thresholds, notes = _every_head(splits, rare, settings, knn_weight)
+    for note in notes:
+        logger.warning("image only, %s", note)
     return figures, thresholds
 
 
@@ -321,28 +334,27 @@ def _every_head(
 
 
 def search_cost(
-    index: SearchIndex,
-    queries: np.ndarray,
-    k: int,
-    soft_queries: np.ndarray | None = None,
-    soft_items: np.ndarray | None = None,
-    device: str = "cpu",
+    retriever: Retriever, queries: np.ndarray, soft: np.ndarray | None = None
 ) -> dict[str, float]:
-    """Time the search, and where soft codes are given the same search by cosine on them.
+    """Time the index, the search that votes, and against codes the same search by cosine.
 
-    ``queries`` go to ``index``; ``soft_queries`` (n, B) and ``soft_items`` (M, B) are the soft
-    codes of the same queries and items, searched exhaustively. Keys as in
-    :func:`mmhash.retriever.query_latency`, those by cosine with the prefix ``cosine_``, and how
-    many times faster the codes are: ``speedup_single`` and ``speedup_batched``. Logs what to do
-    where a single query takes more than 10 ms.
+    ``queries`` and ``soft`` as in :meth:`mmhash.retriever.Retriever.score`. Keys as in
+    :func:`mmhash.retriever.query_latency`: those of the index as they are; with the prefix ``knn_``
+    those of the search that the ``knn`` block describes, for ``hamming`` the same readings; where
+    the items have soft codes with ``cosine_`` those of an exhaustive search of them, and how many
+    times faster the codes are: ``speedup_single`` and ``speedup_batched``. Logs what to do where a
+    single query of the search that votes takes more than 10 ms.
     """
-    figures = query_latency(index, queries, k)
+    index, k = retriever.index, retriever.k
+    found = query_latency(index, queries, k)
+    voting = found if retriever.searches_index_alone else retriever.latency(queries, soft)
+    figures = found | {f"knn_{name}": value for name, value in voting.items()}
     note = latency_note(figures)
     if note:
         logger.warning("%s", note)
-    if soft_queries is None or soft_items is None:
+    if soft is None or retriever.soft is None:
         return figures
-    cosine = query_latency(build(soft_items, device=device), soft_queries, k)
+    cosine = query_latency(build(retriever.soft, device=retriever.device), soft, k)
     batched = "queries_per_second_batched"
     return {
         **figures,
@@ -350,14 +362,3 @@ def search_cost(
         "speedup_single": round(cosine["query_ms_mean"] / figures["query_ms_mean"], 2),
         "speedup_batched": round(figures[batched] / cosine[batched], 2),
     }
-
-
-def latency_note(figures: dict[str, float]) -> str | None:
-    """Return one line of advice where a single query takes more than 10 ms on average."""
-    if figures["query_ms_mean"] <= SLOW_MS:
-        return None
-    return (
-        f"a query takes {figures['query_ms_mean']:.1f} ms, over {SLOW_MS:.0f} ms: send queries in "
-        f"batches ({figures['queries_per_second_batched']:.0f} a second), search on a GPU, or set "
-        "index.kind=ivf or multihash"
-    )

@@ -1,7 +1,7 @@
 """A search index with the labels of its rows: what answers a query."""
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -106,9 +106,25 @@ class Retriever:
         truth = brute_force(indexed_items(self.index), sample, self.k)
         return tie_aware_recall(found.distances[first], kth_distance(truth, self.k))
 
+    def latency(self, queries: np.ndarray, soft: np.ndarray | None = None) -> dict[str, float]:
+        """Time the search for the neighbours that vote; keys as in :func:`query_latency`.
+
+        Arguments and errors as in :meth:`score`.
+        """
+
+        def search(part: slice) -> Iterator[Neighbours]:
+            return self._neighbours(queries[part], None if soft is None else soft[part])
+
+        return _latency(search, len(queries))
+
+    @property
+    def searches_index_alone(self) -> bool:
+        """Whether the neighbours are those that ``index`` finds, without any soft code."""
+        return self.index.metric == "cosine" or self.distance == "hamming"
+
     def _neighbours(self, queries: np.ndarray, soft: np.ndarray | None) -> Iterator[Neighbours]:
         """Yield the neighbours of consecutive groups of queries, k or more of each."""
-        if self.index.metric == "cosine" or self.distance == "hamming":
+        if self.searches_index_alone:
             yield from neighbour_chunks(self.index, queries, self.k)
             return
         if soft is None or soft.shape != (len(queries), self.index.bits):
@@ -210,20 +226,25 @@ def query_latency(index: SearchIndex, queries: np.ndarray, k: int) -> dict[str, 
 
     At most 200 queries are timed one by one, after ten that warm the caches.
     """
-    for query in queries[:10]:
-        search_complete(index, query[None], k)
-    single = []
-    for query in queries[:200]:
+    return _latency(lambda part: neighbour_chunks(index, queries[part], k), len(queries))
+
+
+def _latency(search: Callable[[slice], Iterator[Neighbours]], count: int) -> dict[str, float]:
+    """Time a search of ``count`` queries, of which it is given those to look for."""
+
+    def seconds(part: slice) -> float:
         start = time.perf_counter()
-        search_complete(index, query[None], k)
-        single.append(1e3 * (time.perf_counter() - start))
-    start = time.perf_counter()
-    for _ in neighbour_chunks(index, queries, k):
-        pass
-    seconds = time.perf_counter() - start
+        for _ in search(part):
+            pass
+        return time.perf_counter() - start
+
+    for place in range(min(10, count)):
+        seconds(slice(place, place + 1))
+    single = [1e3 * seconds(slice(place, place + 1)) for place in range(min(200, count))]
+    together = seconds(slice(None))
     return {
         "query_ms_mean": round(float(np.mean(single)), 4),
         "query_ms_p50": round(float(np.percentile(single, 50)), 4),
         "query_ms_p99": round(float(np.percentile(single, 99)), 4),
-        "queries_per_second_batched": round(len(queries) / seconds, 1),
+        "queries_per_second_batched": round(count / together, 1),
     }

@@ -84,6 +84,20 @@ def test_d1_compares_within_a_code_length() -> None:
     assert {3, 8, 10, 12, 15, 50} <= tops
 
 
+@pytest.mark.parametrize(
+    ("study", "words"),
+    [
+        ("baselines", ("plan B above plan A", "near the MLP")),
+        ("A2", ("128 bits", "slightly better", "64")),
+        ("E1", ("5 to 10 times", "cosine")),
+    ],
+)
+def test_the_expectation_of_the_plan_stands_beside(study: str, words: tuple[str, ...]) -> None:
+    (note,) = [note for note in STUDIES[study].notes if note.startswith("The plan expected")]
+    assert all(word in note for word in words)
+    assert "not measured" in note
+
+
 def test_the_plan_differs_from_the_defaults_in_what_the_readme_says(
     values: dict, repository: Path
 ) -> None:

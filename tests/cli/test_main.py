@@ -81,14 +81,30 @@ def test_cost_shows_what_each_stage_took(
     assert "no stage has run in this checkout; run dvc repro" in capsys.readouterr().err
     write_json("metrics/cost/train.json", {"seconds": 12.34, "peak_ram_mb": 456.0})
     write_json(
+        "metrics/cost/build_index.json",
+        {"seconds": 2.0, "items": 3600, "index_build_seconds": 0.123, "peak_ram_mb": 90.0},
+    )
+    write_json(
         "metrics/cost/evaluate.json",
-        {"seconds": 1.0, "peak_ram_mb": 100.0, "query_ms_mean": 25.0},
+        {
+            "seconds": 1.0,
+            "peak_ram_mb": 100.0,
+            "query_ms_mean": 2.0,
+            "knn_query_ms_mean": 25.0,
+            "knn_queries_per_second_batched": 300.0,
+        },
     )
     assert exit_of("cost") == 0
     shown = capsys.readouterr().out
     assert "12.3" in shown
     assert "456" in shown
-    assert "advice: 25.0 ms a single query is slow" in shown
+    assert "build_index index_build_seconds: 0.123" in shown
+    assert "advice: a query takes 25.0 ms, over 10 ms: send queries in batches (300 a" in shown
+
+
+def test_cost_waits_for_none_of_the_heavy_libraries() -> None:
+    code = "import sys, mmhash.cli.cost; assert not {'torch', 'faiss'} & set(sys.modules)"
+    subprocess.run([sys.executable, "-c", code], check=True)
 
 
 def test_doctor_outside_a_checkout_says_where_to_run(

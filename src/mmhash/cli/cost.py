@@ -1,6 +1,6 @@
 """``mmhash cost``: what each stage took."""
 
-from mmhash.cost import COST_DIR, read_costs
+from mmhash.cost import COST_DIR, latency_note, read_costs
 from mmhash.errors import InputError
 
 
@@ -22,9 +22,6 @@ def show_costs() -> None:
     }
     for name, value in extra.items():
         print(f"{name}: {value}")
-    latency = costs.get("evaluate", {}).get("query_ms_mean", 0.0)
-    if latency > 10:
-        print(
-            f"advice: {latency:.1f} ms a single query is slow; query in batches, use a GPU, "
-            "or take fewer bits"
-        )
+    advice = latency_note(costs.get("evaluate", {}))
+    if advice:
+        print(f"advice: {advice}")

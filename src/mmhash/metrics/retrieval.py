@@ -84,10 +84,10 @@ def metrics_from_levels(size: np.ndarray, relevant: np.ndarray) -> dict[str, Any
     ``mAP@k``: AP over the first k retrieved divided by the hits among them; ``mAP@k_relevant``: AP
     over the first k relevant at any rank (over all, where there are fewer); ``mAP@all``. Each with
     ``_worst``, ``_best`` (order of the tied) and ``_chance`` (all items tied). ``P@N``: expected
-    precision of the first N (for N up to the database), with ``P_chance``. ``radius2_precision``
-    and ``radius2_recall`` of the items within Hamming distance 2 (0 for a query with none there,
-    counted in radius2_empty_queries), with ``_chance``: as many items drawn at random.
-    queries, queries_without_relevant, database.
+    precision of the first N (for N up to the database), with ``P_worst@N``, ``P_best@N`` and, for
+    every N, ``P_chance``. ``radius2_precision`` and ``radius2_recall`` of the items within Hamming
+    distance 2 (0 for a query with none there, counted in radius2_empty_queries), with ``_chance``:
+    as many items drawn at random. queries, queries_without_relevant, database.
     """
     shells = shells_from_levels(size, relevant)
     figures = _summary(_query_figures(shells), shells.total_relevant, shells.database)
@@ -180,8 +180,7 @@ def _query_figures(shells: Shells) -> dict[str, Bounded]:
     figures["mAP@all"] = average_precision_all(shells)
     for n in TOP_N:
         if n <= shells.database:
-            precision = hits_within(shells, n) / n
-            figures[f"P@{n}"] = Bounded(precision, precision, precision)
+            figures[f"P@{n}"] = Bounded(*(hits / n for hits in hits_within(shells, n)))
     return figures
 
 
@@ -198,6 +197,9 @@ def _summary(
             summary[f"{name}_worst"] = float(worst.mean())
             summary[f"{name}_best"] = float(best.mean())
             summary[f"{name}_chance"] = float(np.average(chance[name].expected, weights=times))
+        else:  # named as P_chance: readers take whatever begins with P@ for a precision at N
+            summary[name.replace("@", "_worst@")] = float(worst.mean())
+            summary[name.replace("@", "_best@")] = float(best.mean())
     return summary | {
         "P_chance": float(total_relevant.mean() / database),
         "queries": len(total_relevant),

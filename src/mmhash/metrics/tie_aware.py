@@ -135,11 +135,19 @@ def average_precision_all(s: Shells) -> Bounded:
     return Bounded(*(s.sum(part) / count for part in s.precision_sums))
 
 
-def hits_within(s: Shells, k: int) -> np.ndarray:
-    """Return the expected number of relevant items among the first k, (Q,) float64."""
+def hits_within(s: Shells, k: int) -> Bounded:
+    """Number of relevant items among the first k, (Q,) each.
+
+    Of the shell that the cut-off parts, as many irrelevant items as there are may come first, or
+    as many relevant ones.
+    """
     s = s.within(k)
     places = np.minimum(k - s.before, s.size)
-    return s.sum(places * s.relevant / s.size)
+    return Bounded(
+        s.sum(places * s.relevant / s.size),
+        s.sum(np.maximum(0, places - (s.size - s.relevant))),
+        s.sum(np.minimum(places, s.relevant)),
+    )
 
 
 def average_precision_retrieved(s: Shells, k: int) -> Bounded:
