@@ -171,7 +171,8 @@ class Outputs:
             for head, scores in self.scores.items()
         }
         retrieval = {"mAP@50": 0.7, "mAP@50_worst": 0.6, "mAP@50_best": 0.8, "mAP@50_chance": 0.3}
-        retrieval |= {"P@1": 0.7, "P_chance": 0.3, "queries": QUERIES, "database": ITEMS}
+        retrieval |= {"P@1": 0.7, "P_worst@1": 0.65, "P_best@1": 0.75, "P_chance": 0.3}
+        retrieval |= {"queries": QUERIES, "database": ITEMS}
         figures: dict[str, Any] = {
             "val": tagging,
             "test": tagging,

@@ -370,3 +370,13 @@ def test_the_form_is_hidden_on_disk_and_predictions_use_the_same_cards(
         )
         assert ", before mmhash index changed the database" in place.inner_text()
         assert place.locator("img").count() == 0
+
+
+def test_retrieval_figures_stand_with_their_bounds(
+    opened: Callable[..., Any], page_file: Path
+) -> None:
+    with opened(page_file) as page:
+        table = page.locator("table", has_text="ties at worst").first
+        for figure, bounds in (("mAP@50", ("0.6000", "0.8000")), ("P@1", ("0.6500", "0.7500"))):
+            row = table.locator("tbody tr", has_text=figure).first
+            assert all(bound in row.inner_text() for bound in bounds)

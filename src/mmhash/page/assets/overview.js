@@ -142,8 +142,9 @@ function retrievalParts(section) {
     return Object.keys(found)
       .filter((key) => /^(mAP@(\w+)(_relevant)?|P@\d+|radius2_(precision|recall))$/.test(key)
         && !/_(worst|best|chance)$/.test(key))
-      .map((key) => ({ split, figure: key, value: found[key], worst: found[`${key}_worst`] ?? null,
-        best: found[`${key}_best`] ?? null,
+      .map((key) => ({ split, figure: key, value: found[key],
+        worst: found[`${key}_worst`] ?? found[key.replace("@", "_worst@")] ?? null,
+        best: found[`${key}_best`] ?? found[key.replace("@", "_best@")] ?? null,
         chance: found[`${key}_chance`] ?? (key.startsWith("P@") ? found.P_chance : null) }));
   });
   const about = section.retrieval.test || section.retrieval[splits[0]];
