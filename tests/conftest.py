@@ -78,6 +78,16 @@ def real_data() -> Path:
     return folder
 
 
+@pytest.fixture(params=["cpu", "cuda"])
+def device(request: pytest.FixtureRequest) -> str:
+    """Each device in turn: what a test asks of CUDA, the CPU has shown anywhere."""
+    import torch
+
+    if request.param == "cuda" and not torch.cuda.is_available():
+        pytest.skip("no CUDA device")
+    return str(request.param)
+
+
 class TwoRanks:
     """A program in two processes whose ranks do ``body``, Python that knows ``ranks``.
 
