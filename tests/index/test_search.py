@@ -145,6 +145,7 @@ def near_vectors(seed: int, n: int, width: int = 300) -> np.ndarray:
 # items and queries
 PLACED = {
     "codes": lambda: (random_codes(0, 5000, 8, 3), random_codes(1, 20, 8, 3)),
+    "short codes": lambda: (random_codes(0, 5000), random_codes(1, 20)),
     "vectors": lambda: (random_vectors(0, 5000, 37), random_vectors(1, 20, 37)),
     "near vectors": lambda: (near_vectors(0, 3000), near_vectors(1, 20)),
     "asymmetric": lambda: (random_codes(0, 5000, 8), soft_codes(1, 20, 64)),
