@@ -53,8 +53,10 @@ from mmhash.ranks import joined, restarted
 def main():
     if restarted(2):
         return
-    with joined(torch.device("cpu")) as ranks:
+    with joined(torch.device(device)) as ranks:
         work(ranks, *sys.argv[1:])
+
+device = "{device}"
 
 def work(ranks, {names}):
 {body}
@@ -78,16 +80,27 @@ def real_data() -> Path:
     return folder
 
 
+@pytest.fixture(params=["cpu", "cuda"])
+def device(request: pytest.FixtureRequest) -> str:
+    """Each device in turn: what a test asks of CUDA, the CPU has shown anywhere."""
+    import torch
+
+    if request.param == "cuda" and not torch.cuda.is_available():
+        pytest.skip("no CUDA device")
+    return str(request.param)
+
+
 class TwoRanks:
     """A program in two processes whose ranks do ``body``, Python that knows ``ranks``.
 
-    The arguments of a start reach it as strings under ``names``.
+    It knows ``device`` too, that of the ranks: "cpu", or "cuda" for a GPU each. The arguments of a
+    start reach it as strings under ``names``.
     """
 
-    def __init__(self, path: Path, body: str, names: str) -> None:
+    def __init__(self, path: Path, body: str, names: str, device: str) -> None:
         self.path = path
         body = textwrap.indent(textwrap.dedent(body), "    ")
-        path.write_text(TWO_RANKS.format(names=names, body=body))
+        path.write_text(TWO_RANKS.format(names=names, body=body, device=device))
 
     def start(self, *arguments: Path | str) -> subprocess.Popen[str]:
         """Start it; its stderr is a pipe."""
@@ -108,9 +121,19 @@ class TwoRanks:
 
 
 @pytest.fixture
-def two_ranks(tmp_path: Path) -> Callable[[str, str], TwoRanks]:
-    """Make a program of the source of its work and the names of its arguments."""
-    return lambda body, names: TwoRanks(tmp_path / "program.py", body, names)
+def two_ranks(tmp_path: Path) -> Callable[..., TwoRanks]:
+    """Make a program of the source of its work, the names of its arguments, and its device."""
+    return lambda body, names, device="cpu": TwoRanks(tmp_path / "program.py", body, names, device)
+
+
+@pytest.fixture(params=["cpu", "cuda"])
+def device_of_two(request: pytest.FixtureRequest) -> str:
+    """Each device that two ranks can have in turn: the CPU that they share, or a GPU each."""
+    import torch
+
+    if request.param == "cuda" and torch.cuda.device_count() < 2:
+        pytest.skip("fewer than two CUDA devices")
+    return str(request.param)
 
 
 NAMES = ["cat", "dog", "fire hydrant"]  # categories of make_run

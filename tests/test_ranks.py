@@ -37,12 +37,13 @@ def test_items_are_dealt_so_that_each_has_one_owner() -> None:
     assert dealt == [[0, 3, 6], [1, 4, 7], [2, 5]]
 
 
-def test_ranks_agree_send_and_take_turns(run: Run, tmp_path: Path) -> None:
-    code, said = run(
+def test_ranks_agree_send_and_take_turns(two_ranks, device_of_two: str, tmp_path: Path) -> None:
+    program = two_ranks(
         """
         told = ranks.agree(lambda: {"rank": ranks.rank, "name": "ü" * 70})
         assert told == {"rank": 0, "name": "ü" * 70}, told
-        tensor = torch.full((3,), float(ranks.rank))
+        tensor = torch.full((3,), float(ranks.rank), device=device)
+        assert device == "cpu" or tensor.device.index == ranks.rank
         ranks.send(tensor, 1)
         assert tensor.tolist() == [1.0] * 3
         def draw():
@@ -53,9 +54,22 @@ def test_ranks_agree_send_and_take_turns(run: Run, tmp_path: Path) -> None:
         assert ranks.in_turn(draw) == "x"
         (Path(out) / f"done-{ranks.rank}").write_text(f"{ranks.world} {torch.get_num_threads()}")
         """,
+        "out",
+        device_of_two,
     )
-    assert (code, said) == (0, [])
+    code, said = program.run(tmp_path)
+    assert code == 0, said
+    assert not said or device_of_two == "cuda"  # NCCL may have its say
     assert [(tmp_path / f"done-{rank}").read_text() for rank in (0, 1)] == ["2 1"] * 2
+
+
+def test_more_ranks_than_gpus_are_refused(two_ranks, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    code, said = two_ranks("raise AssertionError", "out", "cuda").run("nowhere")
+    assert code == 1
+    assert said == [
+        "error: more processes than GPUs (0) on a machine; lower the hardware profile's processes"
+    ]
 
 
 @pytest.mark.parametrize("condition", ["True", "ranks.first"], ids=["both", "first"])

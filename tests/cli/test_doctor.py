@@ -191,10 +191,10 @@ def test_features_that_do_not_fit_the_card_are_not_counted(
     assert "features" not in finding.seen
 
 
-@pytest.mark.skipif(torch.cuda.is_available(), reason="a CUDA device is present")
 def test_a_gpu_profile_without_a_gpu_fails_with_the_mend(
-    checkout: Path, capsys: pytest.CaptureFixture[str]
+    checkout: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     set_value(checkout, "hardware: auto", "hardware: rtx5080_16gb")
     assert not examine(timing=False)
     assert "-S run.hardware=auto" in capsys.readouterr().out

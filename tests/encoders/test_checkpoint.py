@@ -1,7 +1,9 @@
 import json
 import logging
 import shutil
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import huggingface_hub.constants
 import pytest
@@ -256,6 +258,36 @@ def test_compile_wraps_both_towers(fixed_folder: Path, monkeypatch: pytest.Monke
     monkeypatch.setattr(torch.nn.Module, "compile", lambda self: compiled.append(type(self)))
     load_checkpoint(str(fixed_folder), None, CPU, compile_towers=True)
     assert [cls.__name__ for cls in compiled] == ["SiglipVisionModel", "SiglipTextModel"]
+
+
+def test_compiled_towers_agree_with_plain_ones(
+    folder: Path,
+    towers: Towers,
+    pictures: list[Path],
+    device: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    torch._dynamo.reset()
+    if device == "cpu":  # traced as ever, then run as they are: no C++ compiler
+        compile_ = torch.nn.Module.compile
+        monkeypatch.setattr(torch.nn.Module, "compile", lambda self: compile_(self, backend=eager))
+    graphs: list[torch.fx.GraphModule] = []
+
+    def eager(graph: torch.fx.GraphModule, _: list[torch.Tensor]) -> Callable[..., Any]:
+        graphs.append(graph)
+        return graph.forward
+
+    place = torch.device(device)
+    compiled = load_checkpoint(str(folder), None, place, compile_towers=True)
+    batch, _ = decode(pictures, towers.pixels)
+    texts = ["a dog", "Two cats", "the sky, blue"]
+    for rows in (3, 2):  # the last batch of a data set is smaller
+        found = compiled.encode_images(batch.rows(0, rows)).cpu()
+        expected = towers.encode_images(batch.rows(0, rows))
+        assert torch.cosine_similarity(found, expected).min() >= 0.9999
+        found = compiled.encode_texts(texts[:rows]).cpu()
+        assert torch.cosine_similarity(found, towers.encode_texts(texts[:rows])).min() >= 0.9999
+    assert bool(graphs) == (device == "cpu")
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")

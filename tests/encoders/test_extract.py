@@ -15,7 +15,9 @@ import pytest
 import torch
 
 from mmhash.encoders import extract as module
+from mmhash.encoders.batch import extraction_batch
 from mmhash.encoders.checkpoint import Towers, load_checkpoint
+from mmhash.encoders.device import choose_precision, describe_device
 from mmhash.encoders.extract import extract, extraction_key
 from mmhash.encoders.pixels import Pictures, decode
 from mmhash.errors import InputError
@@ -420,6 +422,19 @@ def test_key_names_what_determines_the_vectors(
         ),
     ]
     assert len({key, *others}) == 6
+
+
+def test_extracting_twice_in_batches_that_suit_the_device_gives_the_same_bytes(
+    dataset: Data, folder: Path, device: str, tmp_path: Path
+) -> None:
+    place = torch.device(device)
+    precision = choose_precision("auto", place)
+    towers = load_checkpoint(str(folder), None, place, precision=precision)
+    for name in ("once", "twice"):
+        batch = extraction_batch("auto", towers, tmp_path / name / "cache")
+        meta = run(dataset, towers, tmp_path / name, batch=batch)
+        assert meta["device"] == describe_device(place)
+    assert out_bytes(tmp_path / "once") == out_bytes(tmp_path / "twice")
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")

@@ -10,7 +10,7 @@ from mmhash.codes import pack
 from mmhash.errors import InputError
 from mmhash.index import multihash
 from mmhash.index import search as search_module
-from mmhash.index.kinds import SearchIndex, build, build_asymmetric
+from mmhash.index.kinds import SearchIndex, build, build_asymmetric, load, save
 from mmhash.index.neighbours import Neighbours
 from mmhash.index.reference import brute_force
 from mmhash.index.search import neighbour_chunks, rerank_by_cosine, search_complete
@@ -74,11 +74,11 @@ def test_faiss_range_search_is_strict_as_the_search_assumes():
     assert lims[-1] == 1
 
 
-def test_equal_vectors_tie_wherever_they_lie():
+def test_equal_vectors_tie_wherever_they_lie(device):
     items = np.random.default_rng(0).normal(size=(1000, 37)).astype(np.float32)
     twins = np.arange(3, 1000, 11)
     items[twins] = items[3]
-    found = search_complete(build(items), items[3:4] * 2, 1)
+    found = search_complete(build(items, device=device), items[3:4] * 2, 1)
     assert found.rows.tolist() == twins.tolist()
 
 
@@ -126,15 +126,50 @@ def test_the_device_is_used_within_its_limit_and_gives_the_same(k):
     assert bool(device.widths) == (k <= 2048)
 
 
-@pytest.mark.skipif(
-    not hasattr(faiss, "GpuIndexBinaryFlat") or faiss.get_num_gpus() == 0, reason="no CUDA device"
-)
-@pytest.mark.parametrize("k", [20, 2048, 2049])
-def test_a_real_device_gives_the_same(k):
-    items, queries = random_codes(0, 5000, 8, 3), random_codes(1, 50, 8, 3)
-    index = build(items, device="cuda")
-    assert index.gpu is not None
+@pytest.fixture(params=["cpu", "cuda"])
+def device(request: pytest.FixtureRequest) -> str:
+    """Each device that an index can lie on in turn; FAISS may see no GPU where PyTorch does."""
+    no_gpu = not hasattr(faiss, "GpuIndexBinaryFlat") or faiss.get_num_gpus() == 0
+    if request.param == "cuda" and no_gpu:
+        pytest.skip("no CUDA device")
+    return request.param
+
+
+def near_vectors(seed: int, n: int, width: int = 300) -> np.ndarray:
+    """Vectors around one direction, whose cosines differ by about as much as float32 can tell."""
+    direction = np.random.default_rng(99).normal(size=width)
+    noise = np.random.default_rng(seed).normal(size=(n, width))
+    return (direction + 0.03 * noise).astype(np.float32)
+
+
+# items and queries
+PLACED = {
+    "codes": lambda: (random_codes(0, 5000, 8, 3), random_codes(1, 20, 8, 3)),
+    "short codes": lambda: (random_codes(0, 5000), random_codes(1, 20)),
+    "vectors": lambda: (random_vectors(0, 5000, 37), random_vectors(1, 20, 37)),
+    "near vectors": lambda: (near_vectors(0, 3000), near_vectors(1, 20)),
+    "asymmetric": lambda: (random_codes(0, 5000, 8), soft_codes(1, 20, 64)),
+    "asymmetric, tied": lambda: (random_codes(0, 5000, 2), soft_codes(1, 20, 16, saturated=True)),
+}
+
+
+@pytest.mark.parametrize("k", [1, 20, 2048, 2049])
+@pytest.mark.parametrize("name", PLACED)
+def test_every_device_finds_the_same_with_all_that_tie(device, name, k):
+    items, queries = PLACED[name]()
+    make = build_asymmetric if name.startswith("asymmetric") else build
+    index = make(items, device=device)
+    assert (index.gpu is not None) == (device == "cuda")
     assert_same(search_complete(index, queries, k), brute_force(items, queries, k))
+
+
+@pytest.mark.parametrize("name", ["codes", "vectors"])
+def test_an_index_read_from_its_file_is_searched_on_the_device(device, name, tmp_path):
+    items, queries = PLACED[name]()
+    save(build(items), tmp_path / "index.faiss")
+    index = load(tmp_path / "index.faiss", device)
+    assert (index.gpu is not None) == (device == "cuda")
+    assert_same(search_complete(index, queries, 20), brute_force(items, queries, 20))
 
 
 def test_the_wider_the_search_the_fewer_queries_at_once():

@@ -79,7 +79,16 @@ class Bench:
         self.weights = LossWeights()
         self.rows: list[dict[str, float]] = []
 
-    def train(self, name="run", on_epoch=None, model=None, weights=None, data=None, **settings):
+    def train(
+        self,
+        name="run",
+        on_epoch=None,
+        model=None,
+        weights=None,
+        data=None,
+        device="cpu",
+        **settings,
+    ):
         """Train into ``<folder>/<name>``; return the summary."""
         self.rows = []
         return train(
@@ -87,7 +96,7 @@ class Bench:
             model or self.model,
             weights or self.weights,
             make_settings(**settings),
-            device="cpu",
+            device=device,
             cache=self.cache(name),
             out=self.folder / name,
             on_epoch=on_epoch or self.rows.append,

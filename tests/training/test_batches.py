@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from mmhash.errors import InputError
 from mmhash.files import read_npy, write_npy
+from mmhash.training import batches
 from mmhash.training.batches import (
     Features,
     FeatureStore,
@@ -93,11 +94,16 @@ def test_all_captions_are_drawn_equally_often():
     assert (abs(counts - 400) < 5 * np.sqrt(400)).all()
 
 
-def test_a_batch_gathers_rows_captions_and_labels():
+@pytest.mark.parametrize("share", [batches.RESIDENT_SHARE, 0.0])  # with room on the card, without
+def test_a_batch_gathers_rows_captions_and_labels(device, share, monkeypatch):
+    monkeypatch.setattr(batches, "RESIDENT_SHARE", share)
     features = ragged()
-    store = FeatureStore(features, torch.device("cpu"))
+    store = FeatureStore(features, torch.device(device))
+    assert store.image.device.type == (device if share else "cpu")
     plan = plan_epoch(features, np.arange(50), 0, 0)
-    image, text, labels = store.batch(store.index(plan.rows[:7]), store.index(plan.captions[:7]))
+    found = store.batch(store.index(plan.rows[:7]), store.index(plan.captions[:7]))
+    assert {tensor.device.type for tensor in found} == {device}
+    image, text, labels = (tensor.cpu() for tensor in found)
     np.testing.assert_array_equal(image, features.image[plan.rows[:7]])
     np.testing.assert_array_equal(text, features.text[plan.captions[:7]])
     np.testing.assert_array_equal(labels, features.labels[plan.rows[:7]])

@@ -11,6 +11,7 @@ from ruamel.yaml import YAML
 
 from mmhash.errors import InputError
 from mmhash.losses.total import LossWeights
+from mmhash.models import ucmfh
 from mmhash.models.cross_modal import CrossModalConfig
 from mmhash.models.hashers import method_settings
 from mmhash.models.health import agch_complaints
@@ -74,19 +75,44 @@ def test_a_training_writes_what_the_taggers_writes_and_beats_chance(bench, confi
 
 
 @pytest.mark.parametrize("name", SMALL)
-def test_a_resumed_training_ends_with_the_same_bytes(bench, config, name):
+def test_a_resumed_training_ends_with_the_same_bytes(bench, config, name, device):
     model = config(name)
-    bench.train("undisturbed", model=model, **settings_of(model))
+    values = settings_of(model, device=device)
+    bench.train("undisturbed", model=model, **values)
 
     def stop_after_epoch_2(row):
         if row["epoch"] == 2:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        bench.train("killed", stop_after_epoch_2, model=model, **settings_of(model))
-    summary = bench.train("killed", model=model, **settings_of(model))
+        bench.train("killed", stop_after_epoch_2, model=model, **values)
+    summary = bench.train("killed", model=model, **values)
     assert summary.epochs_run == 5
     assert bench.files("killed") == bench.files("undisturbed")
+
+
+@pytest.mark.parametrize(
+    ("name", "changes"),
+    [
+        ("agch", {}),
+        ("agch", {"step": "alternating", "optimizer": "adam"}),
+        ("ucmfh", {"dropout": 0.0, "attention": "sample"}),
+    ],
+)
+def test_codes_of_val_learnt_on_each_device_are_near_the_cpus(
+    bench, config, name, changes, device, monkeypatch
+):
+    monkeypatch.setattr(ucmfh, "ENCODER_DROPOUT", 0.0)  # no draw: a GPU's are not those of a CPU
+    model = config(name, num_epochs=3, **changes)
+    found = {}
+    for place in ("cpu", device):
+        bench.train(place, model=model, device=place, **settings_of(model))
+        hasher, scale = load_tagger(bench.folder / place, "last.safetensors")
+        owners = caption_owners(bench.data.features, bench.data.val_rows, "first")
+        found[place] = encode_sides(hasher, bench.data.features, *owners, scale, device=place)
+    for side, codes in found["cpu"].items():
+        # Rounding noise of 1e-5 in the first weights moves no code by 1e-3.
+        np.testing.assert_allclose(found[device][side], codes, rtol=0, atol=0.01)
 
 
 def test_the_random_state_of_the_caller_is_left_alone(bench, config):

@@ -36,7 +36,7 @@ if mishap == "no_room" and ranks.rank == 1:
     TowerStore.batch = no_room
 problem = Problem(*map(Path, paths))
 towers = dataclasses.replace(problem.towers, ranks=ranks)
-summary = problem.train("both", towers=towers, on_epoch=mishaps, **SETTINGS)
+summary = problem.train("both", towers, mishaps, device=device, **SETTINGS)
 (problem.scratch / f"summary-{ranks.rank}").write_text(repr(summary))
 assert problem.encoded == [problem.scratch / "both"]
 """
@@ -56,7 +56,8 @@ def program(two_ranks):
     return two_ranks(WORK, "mishap, *paths")
 
 
-def test_a_killed_rank_costs_an_epoch_and_changes_no_byte(paths, program):
+def test_a_killed_rank_costs_an_epoch_and_changes_no_byte(paths, two_ranks, device_of_two):
+    program = two_ranks(WORK, "mishap, *paths", device_of_two)
     code, said = program.run("killed", *paths)
     assert code == 1
     assert [line for line in said if line.startswith("error: ")] == said[-1:]
@@ -68,7 +69,7 @@ def test_a_killed_rank_costs_an_epoch_and_changes_no_byte(paths, program):
     code, said = program.run("none", *paths)
     assert code == 0, said
     assert any("continuing after epoch" in line for line in said)
-    alone = problem.train("alone", **SETTINGS)
+    alone = problem.train("alone", device=device_of_two, **SETTINGS)
     assert problem.files("both") == problem.files("alone")
     for rank in (0, 1):
         assert (problem.scratch / f"summary-{rank}").read_text() == repr(alone)

@@ -1,13 +1,15 @@
 """The compiled step does what the plain one does."""
 
+import math
 from dataclasses import replace
 
 import pytest
 import torch
+from torch import Tensor, nn
 
 from mmhash.losses.total import LossWeights
 from mmhash.models.config import HashConfig
-from mmhash.training import step
+from mmhash.training import epoch, step
 from mmhash.training.checkpoint import training_key
 from mmhash.training.epoch import Run
 from mmhash.training.settings import training_precision
@@ -17,9 +19,11 @@ from .conftest import make_data, make_model, make_settings
 CPU = torch.device("cpu")
 
 
-def rows_of(device: torch.device, compiled: bool, epochs: int = 3) -> list[dict[str, float]]:
+def rows_of(
+    device: torch.device, compiled: bool, epochs: int = 3, **values: str
+) -> list[dict[str, float]]:
     """Train a model whose β rises and whose last micro batch is smaller than the others."""
-    settings = make_settings(batch_size=7, num_epochs=epochs)
+    settings = make_settings(batch_size=7, num_epochs=epochs, **values)
     model = make_model(hash=HashConfig(bits=16, schedule="linear", scale_max=4.0))
     precision = replace(training_precision(settings, device), autocast=None, scale_gradients=False)
     run = Run(make_data(), model, LossWeights(), settings, precision, device, compiled=compiled)
@@ -51,6 +55,37 @@ def test_a_compiled_training_gives_the_rows_of_a_plain_one(graphs: list[int]) ->
     assert min(graphs) > 20
 
 
+class Replayed:
+    """Stands for a step replayed as a graph: each call writes over the gradients of the last."""
+
+    def __init__(self) -> None:
+        self.handed_out: list[Tensor] = []
+
+    def __call__(self, tagger: nn.Module, *arguments: object) -> tuple[Tensor, Tensor]:
+        """Do the plain step; what its backward pass makes lies in the memory of the graph."""
+        for gradient in self.handed_out:
+            gradient.fill_(math.nan)
+        self.handed_out = []
+        for parameter in tagger.parameters():
+            if parameter.grad is None:
+                self._take(parameter)
+        return step.step_terms(tagger, *arguments)
+
+    def _take(self, parameter: nn.Parameter) -> None:
+        def made(parameter: nn.Parameter) -> None:
+            self.handed_out.append(parameter.grad)
+            handle.remove()
+
+        handle = parameter.register_post_accumulate_grad_hook(made)
+
+
+@pytest.mark.parametrize("on_oom", ["stop", "halve"])  # groups of micro batches, or one by one
+def test_the_gradients_of_a_step_outlive_the_next_replay(monkeypatch, on_oom: str) -> None:
+    monkeypatch.setattr(epoch, "compiled_step", lambda device: Replayed())
+    plain, replayed = (rows_of(CPU, compiled, on_oom=on_oom) for compiled in (False, True))
+    assert replayed == plain
+
+
 def test_on_cuda_the_step_is_replayed_as_a_graph(monkeypatch: pytest.MonkeyPatch) -> None:
     asked = {}
     monkeypatch.setattr(torch, "compile", lambda f, **options: asked.update(options) or f)
@@ -66,8 +101,9 @@ def test_a_compiled_training_resumes_no_plain_one() -> None:
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
-def test_a_compiled_training_on_the_gpu_gives_the_rows_of_a_plain_one() -> None:
+@pytest.mark.parametrize("on_oom", ["stop", "halve"])
+def test_a_compiled_training_on_the_gpu_gives_the_rows_of_a_plain_one(on_oom: str) -> None:
     device = torch.device("cuda")
-    plain, compiled = rows_of(device, False), rows_of(device, True)
+    plain, compiled = (rows_of(device, compiled, on_oom=on_oom) for compiled in (False, True))
     for expected, found in zip(plain, compiled, strict=True):
         assert found["loss"] == pytest.approx(expected["loss"], rel=1e-3)

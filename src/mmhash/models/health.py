@@ -23,7 +23,8 @@ DISTANCE_RATIO_HIGH = 0.95  # image to own text, over image to other texts
 
 def unique_share(code: Tensor) -> float:
     """Return the number of different codes over the number of items; ``code`` (n, bits) soft."""
-    return len(torch.unique(code >= 0, dim=0)) / len(code)
+    # On the CPU: with CUDA 13 the sort that this takes was seen to leave its memory.
+    return len(torch.unique((code >= 0).cpu(), dim=0)) / len(code)
 
 
 def pair_figures(similarity: Tensor, labels: Tensor) -> dict[str, float]:

@@ -34,7 +34,7 @@ from mmhash.training.end_to_end import EndToEnd, TowerStore
 from mmhash.training.schedule import learning_rate
 from mmhash.training.selection import Validation, validate
 from mmhash.training.settings import Precision, TrainingData, TrainSettings
-from mmhash.training.step import StepTerms, compiled_step, step_terms
+from mmhash.training.step import StepTerms, compiled_step, keep_gradients, step_terms
 
 logger = logging.getLogger(__name__)
 
@@ -130,6 +130,7 @@ class Run:
         alone = towers is not None or settings.on_oom == "halve"
         self.rows_together = 0 if alone else ROWS_TOGETHER
         self.steps_per_epoch = len(self.windows)
+        self.compiled = compiled
         self.step_terms: StepTerms = compiled_step(device) if compiled else step_terms
         self.val_rows = self.store.index(data.val_rows)
         self.val_captions = self.store.index(data.features.caption_offset[data.val_rows])
@@ -247,7 +248,10 @@ class Run:
             )
 
         if self.ranks.world == 1:
-            found = [compute(number) for number in range(len(groups))]
+            found = [compute(0)]
+            if self.compiled and len(groups) > 1:
+                keep_gradients(self.tagger)  # the others are added to them in place
+            found += [compute(number) for number in range(1, len(groups))]
         else:
             layer = self.tagger.hash
             found = dealt(

@@ -46,7 +46,8 @@ def compiled_step(device: torch.device) -> StepTerms:
     """Return :func:`step_terms` compiled: on CUDA its kernels are replayed as one graph.
 
     Each size of a group of micro batches is compiled once, some tens of seconds at the start. On a
-    CPU it needs a C++ compiler. Results agree with the plain step up to rounding.
+    CPU it needs a C++ compiler. Results agree with the plain step up to rounding. Gradients that
+    are to outlive the next call go through :func:`keep_gradients`.
     """
     cuda = device.type == "cuda"
     compiled: StepTerms = torch.compile(
@@ -62,3 +63,13 @@ def compiled_step(device: torch.device) -> StepTerms:
         return loss, terms.clone()  # the next replay overwrites what this one returns
 
     return call
+
+
+def keep_gradients(tagger: Tagger) -> None:
+    """Copy the gradients of ``tagger`` out of the memory of a graph: its next replay writes there.
+
+    PyTorch takes the gradient that a backward pass makes first as it is, wherever it lies.
+    """
+    for parameter in tagger.parameters():
+        if parameter.grad is not None:
+            parameter.grad = parameter.grad.clone()
