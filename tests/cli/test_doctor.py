@@ -197,7 +197,11 @@ def test_a_gpu_profile_without_a_gpu_fails_with_the_mend(
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     set_value(checkout, "hardware: auto", "hardware: rtx5080_16gb")
     assert not examine(timing=False)
-    assert "-S run.hardware=auto" in capsys.readouterr().out
+    shown = capsys.readouterr().out
+    assert "-S run.hardware=auto" in shown
+    for line in ("dataset", "checkpoint", "batch", "towers", "disk"):  # do not need the GPU
+        assert f" {line}: " in shown
+    assert "AMP" not in shown
 
 
 def test_the_tiny_checkpoint_is_found_sound(capsys: pytest.CaptureFixture[str]) -> None:

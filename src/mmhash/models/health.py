@@ -23,7 +23,7 @@ DISTANCE_RATIO_HIGH = 0.95  # image to own text, over image to other texts
 
 def unique_share(code: Tensor) -> float:
     """Return the number of different codes over the number of items; ``code`` (n, bits) soft."""
-    # On the CPU: with CUDA 13 the sort that this takes was seen to leave its memory.
+    # On the CPU: its sort is reported to crash with CUDA 13 (pytorch/FBGEMM, pull request 6163).
     return len(torch.unique((code >= 0).cpu(), dim=0)) / len(code)
 
 
