@@ -9,7 +9,7 @@ from mmhash.errors import InputError
 from mmhash.files import read_json, read_npy, read_table
 from mmhash.heads import HEADS
 from mmhash.metrics.tasks import CROSSING
-from mmhash.plots import across, figures, heat_maps, sheet, tables
+from mmhash.plots import across, cells, figures, heat_maps, sheet, tables
 from mmhash.plots.tables import Table
 
 CLASS_CHARTS = ("knn", "classifier", "hybrid")  # heads that have a chart of their own by class
@@ -106,8 +106,8 @@ def write_plots(
     first = tables.top_n_table(read_json(evaluation)["across"].get(split, {}))
     drawn["across_top_n"] = (first, across.top_n_figure, (where,))
     found = read_table(predictions / split / "across_sheet.parquet")
-    about = sheet.described(found, images, entries)
-    shown = sheet.thumbnails(about, dataset, pictures)
+    about = cells.described(sheet.sheet_ids(found), images, entries)
+    shown = cells.thumbnails(about, dataset, pictures)
     for task in CROSSING:
         rows = sheet.sheet_table(found, about, task)
         drawn[f"sheet_{task}"] = (rows, sheet.sheet_figure, (shown, task, bits, where))
