@@ -29,6 +29,8 @@ def main() -> None:
             dataset=params.run.dataset,
             bits=read_json("index/meta.json")["bits"] or None,
             thresholds=params.evaluate.thresholds,
+            head=params.knn.head,
+            distance=params.knn.distance,
             dpi=params.plots.dpi,
         )
 

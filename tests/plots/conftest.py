@@ -51,6 +51,7 @@ class Stages:
         curve |= {"retrieved": 40 * share}
         write_table(folder / "precision_recall_by_distance.parquet", pa.table(curve))
         self._across(bits, rng)
+        self._neighbours(rng)
         self.cuts = cuts
         self.json("predictions/thresholds.json", cuts)
         self.json("data/categories.json", [{"id": i, "name": n} for i, n in enumerate(classes)])
@@ -98,7 +99,7 @@ class Stages:
         path.write_text(json.dumps(value))
 
     def _across(self, bits: int, rng: np.random.Generator) -> None:
-        """Retrieval across modalities; images 1 to 30, the first 20 of which are the database."""
+        """Retrieval across modalities; the database is the images 1 to 20."""
         folder = self.root / "predictions/test"
         share = np.linspace(0, 1, bits + 1)
         parts, figures = [], {}
@@ -119,10 +120,23 @@ class Stages:
         names = ("task", "query", "query_id", "rank", "item_id", "distance", "shared")
         columns = dict(zip(names, zip(*rows, strict=True), strict=True))
         write_table(folder / "across_sheet.parquet", pa.table(columns))
-        images = {"image_id": range(1, 31), "folder": [""] * 30, "file_name": [""] * 30}
-        images |= {"captions": [[f"caption of {i}", "another"] for i in images["image_id"]]}
-        images |= {"category_ids": [[i % 3] for i in images["image_id"]]}
+
+    def _neighbours(self, rng: np.random.Generator) -> None:
+        """The images, 1 to n in the order of the test rows, and who votes for them."""
+        n, k = len(self.labels), 8
+        ids = range(1, n + 1)
+        images = {"image_id": ids, "folder": [""] * n, "file_name": [""] * n}
+        images |= {"captions": [[f"caption of {i}", "another"] for i in ids]}
+        images |= {"category_ids": [np.flatnonzero(row).tolist() for row in self.labels]}
         write_table(self.root / "data/images.parquet", pa.table(images))
+        columns = {
+            "neighbour_ids": rng.integers(1, 21, n * k),
+            "distances": np.tile(np.arange(k, dtype=np.float32), n),
+            "weights": np.full(n * k, 1 / 10, np.float32),  # others of a tie vote too
+        }
+        parts = {name: pa.FixedSizeListArray.from_arrays(v, k) for name, v in columns.items()}
+        found = pa.table({"image_id": ids, **parts})
+        write_table(self.root / "predictions/test/neighbours.parquet", found)
 
     def _training(self, epochs: int, rng: np.random.Generator) -> None:
         terms = ["classification", "cosine", "hash", "quantisation", "balance", "decorrelation"]
@@ -166,6 +180,8 @@ class Stages:
             "dataset": "sample",
             "bits": self.soft.shape[1],
             "thresholds": "global",
+            "head": "knn",
+            "distance": "hamming",
             "dpi": 60,
         } | changed
 

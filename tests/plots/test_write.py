@@ -10,7 +10,8 @@ import pytest
 from PIL import Image
 
 from mmhash.errors import InputError
-from mmhash.files import write_npy
+from mmhash.files import read_table, write_npy, write_table
+from mmhash.plots import figures
 from mmhash.plots.tables import read_csv
 from mmhash.plots.write import write_plots
 
@@ -28,6 +29,7 @@ ACROSS = {
     "agch_diagnostics",
 }
 ALL = ALWAYS | OF_CODES | OF_THE_HYBRID | ACROSS
+SHEETS = {"neighbours", "worst"}  # pictures without a table
 
 
 def names(folder: Path, ending: str) -> set[str]:
@@ -41,7 +43,7 @@ def text(out: Path, name: str) -> str:
 def test_each_table_has_its_picture(make_stages: Callable[..., Any], tmp_path: Path) -> None:
     write_plots(**make_stages(classes=8).arguments(tmp_path))
     assert names(tmp_path, "csv") == ALL
-    assert names(tmp_path / "png", "png") == ALL
+    assert names(tmp_path / "png", "png") == ALL | SHEETS
     for path in (tmp_path / "png").glob("*.png"):
         with Image.open(path) as picture:
             assert picture.width > 200
@@ -58,7 +60,7 @@ def test_two_runs_write_the_same_bytes(make_stages: Callable[..., Any], tmp_path
     write_plots(**arguments)
     write_plots(**arguments | {"out": tmp_path / "b"})
     files = sorted(p.relative_to(tmp_path / "a") for p in (tmp_path / "a").rglob("*.*"))
-    assert len(files) == 2 * len(ALL)
+    assert len(files) == 2 * len(ALL) + len(SHEETS)
     for file in files:
         assert (tmp_path / "a" / file).read_bytes() == (tmp_path / "b" / file).read_bytes()
 
@@ -75,7 +77,7 @@ def test_without_hash_prototypes_and_captions_the_rest_is_drawn(
     stages.json("data/statistics.json", stages.statistics)
     write_plots(**stages.arguments(tmp_path, bits=None))
     assert names(tmp_path, "csv") == ALL
-    assert names(tmp_path / "png", "png") == ALWAYS | OF_THE_HYBRID
+    assert names(tmp_path / "png", "png") == ALWAYS | OF_THE_HYBRID | SHEETS
     absent = OF_CODES | ACROSS
     assert {len(text(tmp_path, name).splitlines()) for name in absent} == {1}  # a header
     assert "zeroshot" not in text(tmp_path, "frequency") + text(tmp_path, "precision_recall")
@@ -93,7 +95,7 @@ def test_zero_shot_has_every_table_and_those_of_a_training_are_a_header(
     write_plots(**stages.arguments(tmp_path, bits=None))
     assert names(tmp_path, "csv") == ALL
     absent = OF_CODES | OF_THE_HYBRID | ACROSS | {"training", "classes_classifier"}
-    assert names(tmp_path / "png", "png") == ALL - absent
+    assert names(tmp_path / "png", "png") == (ALL | SHEETS) - absent
     for name in ALL:
         rows = text(tmp_path, name).splitlines()
         assert (len(rows) == 1) == (name in absent)
@@ -145,6 +147,52 @@ def test_scores_that_do_not_fit_the_categories_are_named(
     with pytest.raises(InputError, match=r"knn\.npy has shape \(300, 4\)"):
         write_plots(**stages.arguments(tmp_path))
     assert not list(tmp_path.iterdir())
+
+
+def test_neighbours_that_are_not_of_these_images_are_named(
+    make_stages: Callable[..., Any], tmp_path: Path
+) -> None:
+    stages = make_stages(classes=3, epochs=1)
+    path = stages.root / "predictions/test/neighbours.parquet"
+    write_table(path, read_table(path).slice(0, 299))
+    with pytest.raises(InputError, match=r"neighbours\.parquet has 299 rows, must be 300"):
+        write_plots(**stages.arguments(tmp_path))
+    assert not list(tmp_path.iterdir())
+
+
+def test_the_sheets_are_of_the_head_that_names_the_tags_with_its_thresholds(
+    make_stages: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    drawn: dict[str, str] = {}
+
+    def keep(path: Path, figure: figures.Figure, _dpi: int) -> None:
+        written = [text.get_text() for axis in figure.axes for text in axis.texts]
+        drawn[path.stem] = "\n".join(written)
+
+    monkeypatch.setattr(figures, "save_png", keep)
+    stages = make_stages(classes=6, epochs=1)
+    stages.cuts["hybrid"] |= {"per_class": [0.413] * 6}
+    stages.json("predictions/thresholds.json", stages.cuts)
+    arguments = stages.arguments(tmp_path, head="hybrid", thresholds="per_class")
+    write_plots(**arguments | {"distance": "cosine"})
+    assert "(sample, test, 32 bits)" in drawn["neighbours"]
+    assert "Tags of the hybrid head" in drawn["neighbours"]
+    assert "≥ 0.413" in drawn["neighbours"]
+    assert "1 − cos 3.000" in drawn["neighbours"]
+    assert "Worst mistakes of the hybrid head" in drawn["worst"]
+    assert "< 0.413" in drawn["worst"]
+    with pytest.raises(InputError, match=r"knn\.head is 'other'"):
+        write_plots(**arguments | {"head": "other"})
+
+
+def test_without_a_mistake_there_is_no_sheet_of_mistakes(
+    make_stages: Callable[..., Any], tmp_path: Path
+) -> None:
+    stages = make_stages(classes=3, epochs=1)
+    stages.without("classifier", "hybrid", "zeroshot")
+    write_npy(stages.root / "predictions/test/knn.npy", stages.labels.astype(np.float32))
+    write_plots(**stages.arguments(tmp_path))
+    assert names(tmp_path / "png", "png") & SHEETS == {"neighbours"}
 
 
 def test_a_missing_head_is_named(make_stages: Callable[..., Any], tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 
 from mmhash.files import read_json
+from mmhash.metrics.mistakes import worst_mistakes
 from mmhash.metrics.multilabel import per_class_table
 from mmhash.page.source import Run, Section, rounded
 from mmhash.plots import tables
@@ -65,25 +66,19 @@ def _class_curves(run: Run) -> dict[str, list[list[list[float]]]]:
 def mistakes(run: Run) -> Section:
     """Return the worst mistakes by head and class, each an image id with its score.
 
-    A false positive is an image without the label whose score reaches the threshold, the highest
-    score first; a false negative one with the label whose score does not, the lowest first. Of
-    equal scores the earlier row comes first.
+    In the order of :func:`mmhash.metrics.mistakes.worst_mistakes`.
     """
     found: dict[str, Any] = {}
     for head, scores in run.scores.items():
-        passed = scores.astype(np.float64) >= run.cuts[head]
-        wrong = {"positives": passed & (run.labels == 0), "negatives": ~passed & (run.labels == 1)}
         found[head] = {}
-        for kind, mask in wrong.items():
-            sign = -1 if kind == "positives" else 1
-            order = np.argsort(sign * scores, axis=0, kind="stable")
+        kinds = worst_mistakes(scores, run.labels, run.cuts[head], WORST)
+        for kind, (worst, count) in kinds.items():
             lists = []
-            for column in range(scores.shape[1]):
-                rows = order[:, column][mask[order[:, column], column]][:WORST]
+            for column, rows in enumerate(worst):
                 pairs = zip(run.image_id[rows], scores[rows, column], strict=True)
                 lists.append([[int(image), round(float(score), 3)] for image, score in pairs])
             found[head][kind] = lists
-            found[head][f"{kind}_count"] = mask.sum(axis=0).tolist()
+            found[head][f"{kind}_count"] = count.tolist()
     return {"heads": found, "listed": WORST}
 
 

@@ -4,12 +4,13 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
+import pyarrow as pa
 
 from mmhash.errors import InputError
 from mmhash.files import read_json, read_npy, read_table
-from mmhash.heads import HEADS
+from mmhash.heads import HEADS, scores_of
 from mmhash.metrics.tasks import CROSSING
-from mmhash.plots import across, figures, heat_maps, sheet, tables
+from mmhash.plots import across, cells, figures, heat_maps, neighbours, sheet, tables, worst
 from mmhash.plots.tables import Table
 
 CLASS_CHARTS = ("knn", "classifier", "hybrid")  # heads that have a chart of their own by class
@@ -29,22 +30,26 @@ def write_plots(
     dataset: str,
     bits: int | None,
     thresholds: Literal["global", "per_class"],
+    head: str,
+    distance: str,
     dpi: int,
     split: str = "test",
 ) -> None:
     """Write ``out/*.csv`` and ``out/png/*.png``.
 
     ``predictions`` holds ``thresholds.json``, which names the heads that the model has, and a
-    folder ``split`` with ``labels.npy``, the scores of each head, ``across_by_distance.parquet``,
-    ``across_sheet.parquet`` and, for codes, ``soft.npy`` and
+    folder ``split`` with ``labels.npy``, the scores of each head, ``neighbours.parquet``,
+    ``across_by_distance.parquet``, ``across_sheet.parquet`` and, for codes, ``soft.npy`` and
     ``precision_recall_by_distance.parquet``. ``statistics``, ``categories`` and ``images`` are the
     JSON files and the table of images of the dataset, ``pictures`` the root of its raw data,
     ``history`` and ``h_histogram`` the CSV files of the training, ``evaluation`` the JSON file with
     the figures of evaluate. ``bits`` is the code length, None for a model without a hash layer.
-    ``thresholds`` says which decision thresholds precision, recall, F1 and the confusion use.
+    ``thresholds`` says which decision thresholds precision, recall, F1, the confusion and the tags
+    use, ``head`` which head names the tags, ``distance`` (``knn.distance``) how far neighbours are.
 
     Every table is written; one of something that the model does not have (codes, a classifier,
-    epochs) is a header without rows, and has no picture.
+    epochs) is a header without rows, and has no picture. The sheets ``neighbours`` and ``worst``
+    are pictures alone; without a mistake there is no ``worst``.
     Raises :class:`InputError` where a file is missing or does not fit the others.
     """
     entries = read_json(categories)
@@ -62,9 +67,9 @@ def write_plots(
         for head, values in scores.items()
     }
     drawn: dict[str, tuple[Table, Any, tuple[Any, ...]]] = {}
-    for head in CLASS_CHARTS:
-        rows = classes.get(head) or tables.emptied(classes["knn"])
-        drawn[f"classes_{head}"] = (rows, figures.class_figure, (head, where))
+    for name in CLASS_CHARTS:
+        rows = classes.get(name) or tables.emptied(classes["knn"])
+        drawn[f"classes_{name}"] = (rows, figures.class_figure, (name, where))
     overall = {head: float(cuts[head]["global"]) for head in scores}
     by_threshold = tables.precision_recall_table(scores, labels, overall)
     drawn["precision_recall"] = (by_threshold, figures.precision_recall_figure, (where,))
@@ -105,18 +110,40 @@ def write_plots(
     drawn["across_by_distance"] = (within, across.distance_figure, (where,))
     first = tables.top_n_table(read_json(evaluation)["across"].get(split, {}))
     drawn["across_top_n"] = (first, across.top_n_figure, (where,))
+    voted = _neighbours(predictions / split, len(labels))
+    decided = scores_of(head, scores), labels, chosen[head], names
+    asked = neighbours.queries(voted, *decided)
+    mistakes = worst.worst_of_classes(*decided, voted["image_id"].to_numpy())
     found = read_table(predictions / split / "across_sheet.parquet")
-    about = sheet.described(found, images, entries)
-    shown = sheet.thumbnails(about, dataset, pictures)
+    ids = sheet.sheet_ids(found) | neighbours.image_ids(asked) | {one.image for one in mistakes}
+    about = cells.described(ids, images, entries)
+    shown = cells.thumbnails(about, dataset, pictures)
     for task in CROSSING:
         rows = sheet.sheet_table(found, about, task)
         drawn[f"sheet_{task}"] = (rows, sheet.sheet_figure, (shown, task, bits, where))
 
+    def save(name: str, draw: Any, *arguments: Any) -> None:
+        with figures.style():
+            figures.save_png(out / "png" / f"{name}.png", draw(*arguments), dpi)
+
     for name, (table, draw, arguments) in drawn.items():
         tables.write_csv(out / f"{name}.csv", table)
         if any(table.values()):
-            with figures.style():
-                figures.save_png(out / "png" / f"{name}.png", draw(table, *arguments), dpi)
+            save(name, draw, table, *arguments)
+    far = cells.Distance(distance, bits)
+    save("neighbours", neighbours.neighbour_figure, asked, about, shown, head, far, where)
+    if mistakes:
+        save("worst", worst.worst_figure, mistakes, about, shown, head, where)
+
+
+def _neighbours(folder: Path, count: int) -> pa.Table:
+    found = read_table(folder / "neighbours.parquet")
+    if len(found) != count:
+        raise InputError(
+            f"{folder / 'neighbours.parquet'} has {len(found)} rows, must be {count} for these "
+            "labels; run evaluate again"
+        )
+    return found
 
 
 def _predictions(
