@@ -68,10 +68,14 @@ def test_thumbnails_are_small_and_upright_and_a_damaged_picture_is_left_out(
     assert shown[3].shape == (160, 80, 3)
 
 
-def test_a_dataset_whose_pictures_are_away_says_where_to_get_them(tmp_path: Path) -> None:
+def test_pictures_that_were_put_away_cost_no_ablation(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     about = cells.described([1], images(tmp_path / "images.parquet"), CATEGORIES)
-    with pytest.raises(InputError, match=r"annotations|pictures"):
-        cells.thumbnails(about, "coco2014", tmp_path / "nowhere")
+    assert cells.thumbnails(about, "coco2014", tmp_path / "nowhere") == {}
+    (line,) = caplog.messages
+    assert line.startswith("sheets show ids in place of pictures: ")
+    assert "nowhere" in line
 
 
 def test_features_without_pictures_ask_for_no_raw_data(

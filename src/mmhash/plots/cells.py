@@ -4,6 +4,7 @@ An image is shown as its picture, where the dataset has pictures, else by its id
 is measured, so that wide letters leave no cell; what the font cannot write is a □.
 """
 
+import logging
 import unicodedata
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -26,6 +27,8 @@ from mmhash.data.raw import ensure_raw
 from mmhash.errors import InputError
 from mmhash.files import read_table
 from mmhash.plots.figures import BLACK, GREEN, GREY, STYLE
+
+logger = logging.getLogger("mmhash")
 
 PIXELS = 160  # the longer side of a thumbnail
 SMALL, BOLD, NOTE, TITLE = 6.5, 8.5, 9.0, 12.0  # points
@@ -110,16 +113,20 @@ def thumbnails(
     """Return small pictures (height, width, 3) uint8 by image id, below the raw data ``root``.
 
     They stand upright, as the towers saw them. Features without pictures give none, and a picture
-    that cannot be read is left out. Raises :class:`InputError` where the dataset's pictures are not
-    there at all.
+    that cannot be read is left out. Where the dataset's pictures are not there at all, a warning
+    says so: who has the features may have put the pictures away, and ablations go on.
     """
     files = {
         image: image_path(root, entry["folder"], entry["file_name"])
         for image, entry in about.items()
         if entry["file_name"]
     }
-    if files:
-        ensure_raw(dataset, root)
+    try:
+        if files:
+            ensure_raw(dataset, root)
+    except InputError as error:
+        logger.warning("sheets show ids in place of pictures: %s", error)
+        return {}
     shown = {}
     for image, path in files.items():
         try:
