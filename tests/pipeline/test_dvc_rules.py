@@ -96,10 +96,22 @@ def test_the_block_of_every_cross_modal_method_is_a_parameter_of_training() -> N
 
 @pytest.mark.parametrize("stage", ["extract_features", "encode_classes"])
 def test_all_files_of_a_checkpoint_count_not_its_weights_alone(stage: str) -> None:
-    folders = {path.parent for path in (ROOT / "encoders").glob("*/model.safetensors")}
-    assert {folder.relative_to(ROOT).as_posix() for folder in folders} <= set(
-        pipeline()["stages"][stage]["deps"]
-    )
+    files = [path for path in (ROOT / "encoders").glob("*/*") if path.name != "README.md"]
+    assert len(files) == 10
+    listed = set(pipeline()["stages"][stage]["deps"])
+    assert {path.relative_to(ROOT).as_posix() for path in files} <= listed
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_what_no_stage_makes_is_a_file_so_that_ablations_can_name_its_state(stage: str) -> None:
+    made = {
+        next(iter(out)) if isinstance(out, dict) else out
+        for entry in pipeline()["stages"].values()
+        for out in entry.get("outs", [])
+    }
+    for path in pipeline()["stages"][stage]["deps"]:
+        sourced = not any(path == out or path.startswith(f"{out}/") for out in made)
+        assert not sourced or not (ROOT / path).is_dir(), path
 
 
 def test_cost_readings_are_outside_git_and_dvc() -> None:
