@@ -66,7 +66,7 @@ def test_a_value_out_of_range_ends_ablate_before_anything_runs(
     assert exit_of("ablate", "A1", "-S", "hash.bits=24") == 1
     assert "hash.bits = 24" in capsys.readouterr().err
     assert exit_of("ablate", "A1", "-S", "hash.bit=16") == 1
-    assert "unknown key hash.bit" in capsys.readouterr().err
+    assert "unknown key hash.bit;" in capsys.readouterr().err
     assert exit_of("ablate", "A1", "--dataset", "nowhere") == 1
     assert "run.dataset = 'nowhere'" in capsys.readouterr().err
     assert exit_of("ablate", "B3", "--dataset", "features") == 1

@@ -1,7 +1,6 @@
 """AGCH: similarity, graph, networks, and what each of its settings does."""
 
 import copy
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -22,19 +21,9 @@ from mmhash.models.agch import (
     similarity,
 )
 from mmhash.models.cross_modal import CrossModalConfig
-from mmhash.params import load_params
 
-PARAMS = Path(__file__).resolve().parents[2] / "params.yaml"
-BLOCK = load_params(PARAMS).agch.model_dump()
-NO_CURES = {
-    "text_batch_norm": False,
-    "leaky_relu": False,
-    "first_layer_gain": 1.0,
-    "direct_alignment": 0.0,
-    "quantisation": 0.0,
-    "balance": 0.0,
-    "l3_weight": 1.0,
-}
+from ..agch_models import BLOCK, NO_CURES
+
 RNG = np.random.default_rng(7)
 IMAGE = torch.from_numpy(RNG.normal(size=(12, 6))).float()
 TEXT = torch.from_numpy(((RNG.random((12, 9)) < 0.3) + np.eye(12, 9) + np.eye(12, 9, -9)) * 0.5)

@@ -68,6 +68,20 @@ def _ucmfh(name: str, **settings: Any) -> Row:
     return Row(name, {f"ucmfh.{key}": value for key, value in settings.items()})
 
 
+def _agch_study(name: str, title: str, baseline: str, rows: tuple[Row, ...]) -> Study:
+    """Return a study of rows that change the published AGCH."""
+    return Study(
+        name,
+        title,
+        baseline,
+        rows,
+        heads=("knn",),
+        also=BOTH_WAYS,
+        common=AGCH,
+        notes=(NOTE, FUSED_NOTE),
+    )
+
+
 STUDIES = (
     Study(
         "cross_modal",
@@ -92,7 +106,7 @@ STUDIES = (
             "queries of its batch.",
         ),
     ),
-    Study(
+    _agch_study(
         "agch_variants",
         "AGCH-1 to AGCH-5: what the similarity, the fusion and the graph are worth",
         "AGCH",
@@ -104,10 +118,6 @@ STUDIES = (
             _agch("AGCH-4: no fusion", fusion=False),
             _agch("AGCH-5: no graph", graph=False),
         ),
-        heads=("knn",),
-        also=BOTH_WAYS,
-        common=AGCH,
-        notes=(NOTE, FUSED_NOTE),
     ),
     Study(
         "agch_suspects",
@@ -139,7 +149,7 @@ STUDIES = (
             "fused codes that are distinct.",
         ),
     ),
-    Study(
+    _agch_study(
         "agch_cures",
         "AGCH: cures against collapse, and two proposals that were turned down",
         "AGCH",
@@ -165,12 +175,8 @@ STUDIES = (
             _agch("positive mapping (C + 1) / 2", positive_mapping=True),
             _agch("graph with shortcuts", graph_residual=True),
         ),
-        heads=("knn",),
-        also=BOTH_WAYS,
-        common=AGCH,
-        notes=(NOTE, FUSED_NOTE),
     ),
-    Study(
+    _agch_study(
         "agch_settings",
         "AGCH: weights, batch, rates and scale",
         "AGCH",
@@ -186,12 +192,8 @@ STUDIES = (
             *rows_of("gamma_v {:g}", "agch.gamma_v", (0.5, 4.0)),
             *rows_of("gamma_t {:g}", "agch.gamma_t", (0.1, 1.5)),
         ),
-        heads=("knn",),
-        also=BOTH_WAYS,
-        common=AGCH,
-        notes=(NOTE, FUSED_NOTE),
     ),
-    Study(
+    _agch_study(
         "agch_depth",
         "AGCH: how many graph layers",
         "two graph layers",
@@ -200,10 +202,6 @@ STUDIES = (
             _agch("two graph layers", graph_dims=[1024, 512]),
             _agch("three graph layers", graph_dims=[1024, 1024, 512]),
         ),
-        heads=("knn",),
-        also=BOTH_WAYS,
-        common=AGCH,
-        notes=(NOTE, FUSED_NOTE),
     ),
     Study(
         "ucmfh",

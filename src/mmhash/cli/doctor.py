@@ -85,7 +85,7 @@ def _findings(params: Params, timing: bool) -> Iterator[Finding]:
         yield batch
         if not absent:
             yield _amp(settings, device)
-    yield _towers(params)
+    yield _towers(params, model)
     try:
         towers = _learning(params, device)
     except InputError as error:
@@ -256,15 +256,15 @@ def _amp(settings: TrainSettings, device: torch.device) -> Finding:
     return Finding("ok", "AMP", settings.amp_dtype)
 
 
-def _towers(params: Params) -> Finding:
+def _towers(params: Params, model: AnyConfig) -> Finding:
     if params.encoder.unfreeze != "none":
         last = f"the last {params.encoder.last_n} layers of each"
         part = "both whole" if params.encoder.unfreeze == "all" else last
         kept = "on" if params.profile.gradient_checkpointing else "off"
         rate = f"train.lr_towers {params.train.lr_towers:g}"
         return Finding("ok", "towers", f"{part} learn, {rate}, gradient checkpointing {kept}")
-    two_sides = params.model.name in ("full", "direction_only") and params.model.inputs == "both"
-    if two_sides and not params.align.projection and params.loss.cosine_weight:
+    two_directions = isinstance(model, ModelConfig) and model.two_directions
+    if two_directions and not params.align.projection and params.loss.cosine_weight:
         return Finding(
             "ok",
             "towers",

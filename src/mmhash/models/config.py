@@ -109,11 +109,14 @@ class ModelConfig:
             object.__setattr__(self, "align", replace(self.align, projection=False))
 
     @property
+    def two_directions(self) -> bool:
+        """Whether the model takes the directions of image and text, which L_cos compares."""
+        return self.name in ("full", "direction_only") and self.inputs == "both"
+
+    @property
     def aligned(self) -> bool:
-        """Whether the directions of image and text lie in one space, so that L_cos is defined."""
-        if self.name not in ("full", "direction_only") or self.inputs != "both":
-            return False
-        return self.image_dim == self.text_dim or self.align.projection
+        """Whether these directions lie in one space, so that L_cos is defined."""
+        return self.two_directions and (self.image_dim == self.text_dim or self.align.projection)
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain values that JSON can write."""

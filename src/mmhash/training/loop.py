@@ -260,8 +260,7 @@ def _alignment_notes(model: AnyConfig, weights: LossWeights, towers: EndToEnd | 
     """Say where L_cos cannot teach anything, and what would change that."""
     if not isinstance(model, ModelConfig):
         return []
-    two_sides = model.name in ("full", "direction_only") and model.inputs == "both"
-    if not two_sides or model.align.projection or weights.cosine_weight == 0:
+    if not model.two_directions or model.align.projection or weights.cosine_weight == 0:
         return []
     if not model.aligned:
         return [
