@@ -10,6 +10,9 @@ distance up to the true K-th. Times are CPU time of one thread, which other work
 disturbs little. Each kind is timed in turns with the flat index of the same codes, in a batch and
 one query at a time; the medians give the speed-up.
 
+One query at a time is also timed by the clock among the largest base's codes, in turns on one core
+and on all, among which ``flat`` shares out the rows then.
+
 Bytes an item are those of the file and of the index in memory (the file's, and the tables that
 ``multihash`` makes from it). A build that would take longer than ``--most-build-minutes``, judged
 by the smaller base and how the work grows, is left out and its time stated. 100 million is on
@@ -122,6 +125,26 @@ def measure(
     }
 
 
+def on_all_cores(flat: SearchIndex, queries: np.ndarray, cores: int) -> dict[str, Any]:
+    """Time single queries of a flat index by the clock, on one core and on ``cores``."""
+    taken: dict[int, list[float]] = {1: [], cores: []}
+    for query in queries[:TIMED]:
+        for threads, readings in taken.items():
+            faiss.omp_set_num_threads(threads)
+            start = time.perf_counter()
+            search_complete(flat, query[None], K)
+            readings.append(1e3 * (time.perf_counter() - start))
+    faiss.omp_set_num_threads(1)
+    one, all_of_them = (statistics.median(readings) for readings in taken.values())
+    return {
+        "items": flat.size,
+        "cores": cores,
+        "one_core_ms": round(one, 2),
+        "all_cores_ms": round(all_of_them, 2),
+        "ratio": round(one / all_of_them, 2),
+    }
+
+
 def times_flat(row: dict[str, Any]) -> dict[str, float]:
     """Return how many times faster than the flat index a row answers: batch, single."""
     return {name: row[f"flat_{name}_ms"] / row[f"{name}_ms"] for name in ("batch", "single")}
@@ -178,6 +201,17 @@ def paper(rows: dict[str, dict[str, Any]]) -> list[str]:
     return lines
 
 
+def single_query(by_clock: dict[str, Any]) -> str:
+    """Return the line on a query that comes alone; nothing where it was not measured."""
+    if not by_clock:
+        return ""
+    return (
+        f"\n\nOne query of `flat` alone among {by_clock['items']:,} codes, by the clock: "
+        f"{by_clock['one_core_ms']:.1f} ms on one core, {by_clock['all_cores_ms']:.1f} ms with the "
+        f"rows shared out among {by_clock['cores']} ({by_clock['ratio']:.1f} ×)."
+    )
+
+
 def order(key: str) -> tuple[int, str, int]:
     """Return what rows are sorted by: items, codes, kind."""
     what, items, kind = key.split(" | ")
@@ -203,8 +237,10 @@ def main() -> None:
         "--out", type=Path, default=RESULT, help="other file: README stays as it is"
     )
     chosen = parser.parse_args()
+    cores = faiss.omp_get_max_threads()
     faiss.omp_set_num_threads(1)
-    rows = read_json(chosen.out)["rows"] if chosen.out.exists() and not chosen.again else {}
+    known = read_json(chosen.out) if chosen.out.exists() and not chosen.again else {}
+    rows, by_clock = known.get("rows", {}), known.get("by_clock", {})
     code = searching_code()
     for items in sorted(chosen.items):
         for what in chosen.codes:
@@ -215,6 +251,8 @@ def main() -> None:
             base, queries = codes(what, items)
             flat = build(base)
             truth = kth_distance(search_complete(flat, queries, K), K)
+            if items == max(chosen.items) and what == chosen.codes[0] and cores > 1:
+                by_clock = on_all_cores(flat, queries, cores) | {"codes": what, "code": code}
             for kind in missing:
                 expected = expected_build(rows, what, items, kind)
                 if expected > 60 * chosen.most_build_minutes:
@@ -225,8 +263,8 @@ def main() -> None:
                 rows[names[kind]] = row | {"code": code}
                 print(what, items, kind, row, flush=True)
                 about = {"machine": MACHINE, "bits": BITS, "k": K, "queries": QUERIES, "threads": 1}
-                write_json(chosen.out, about | {"rows": rows})
-    text = table(rows)
+                write_json(chosen.out, about | {"rows": rows, "by_clock": by_clock})
+    text = table(rows) + single_query(by_clock)
     print(text)
     if chosen.out == RESULT:
         readme = (ROOT / "README.md").read_text(encoding="utf-8")

@@ -121,7 +121,7 @@ def test_the_device_is_used_within_its_limit_and_gives_the_same(k):
     items, queries = random_codes(0, 3000, 2), random_codes(1, 5, 2)
     plain = build(items)
     device = Device(plain.flat)
-    found = search_complete(replace(plain, gpu=device), queries, k)
+    found = search_complete(replace(plain, gpus=(device,)), queries, k)
     assert_same(found, brute_force(items, queries, k))
     assert bool(device.widths) == (k <= 2048)
 
@@ -159,7 +159,7 @@ def test_every_device_finds_the_same_with_all_that_tie(device, name, k):
     items, queries = PLACED[name]()
     make = build_asymmetric if name.startswith("asymmetric") else build
     index = make(items, device=device)
-    assert (index.gpu is not None) == (device == "cuda")
+    assert bool(index.gpus) == (device == "cuda")
     assert_same(search_complete(index, queries, k), brute_force(items, queries, k))
 
 
@@ -168,7 +168,7 @@ def test_an_index_read_from_its_file_is_searched_on_the_device(device, name, tmp
     items, queries = PLACED[name]()
     save(build(items), tmp_path / "index.faiss")
     index = load(tmp_path / "index.faiss", device)
-    assert (index.gpu is not None) == (device == "cuda")
+    assert bool(index.gpus) == (device == "cuda")
     assert_same(search_complete(index, queries, 20), brute_force(items, queries, 20))
 
 
@@ -179,7 +179,7 @@ def test_the_wider_the_search_the_fewer_queries_at_once():
     device = Device(plain.flat)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(search_module, "MAX_ENTRIES", 200)
-        found = search_complete(replace(plain, gpu=device), queries, 20)
+        found = search_complete(replace(plain, gpus=(device,)), queries, 20)
     assert_same(found, brute_force(items, queries, 20))
     assert device.widths == [64] * 3
 

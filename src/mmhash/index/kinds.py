@@ -27,7 +27,7 @@ to run.
 key of a table; a query looks into the cells near its own, further and further until the k nearest
 are surely or very likely found. The kind for many items, with or without clusters. Its file is that
 of ``flat``: the tables, 12 m bytes an item, are made when it is read. A search takes one thread;
-FAISS's kinds take all.
+FAISS's kinds share a batch out among all, and ``flat`` the rows where a query comes alone.
 
 Building twice gives the same bytes: random draws have fixed seeds, threads do not matter.
 """
@@ -48,6 +48,7 @@ from mmhash.errors import InputError
 from mmhash.files import atomic_path
 from mmhash.index.multihash import MultiHash, build_tables
 from mmhash.index.neighbours import Metric
+from mmhash.index.shards import row_shards
 from mmhash.index.vectors import unit_rows
 from mmhash.seeding import numpy_stream
 
@@ -67,7 +68,7 @@ HNSW_SEARCH_CANDIDATES = 128
 
 @dataclass(frozen=True)
 class SearchIndex:
-    """A FAISS index; ``gpu`` is its copy on the device (with its resources), or None.
+    """A FAISS index; ``gpus`` are copies of its rows on GPUs, one a shard, if there are any.
 
     ``tables`` are those of ``multihash``, whose FAISS index is the flat one of the same codes.
     """
@@ -75,8 +76,7 @@ class SearchIndex:
     faiss_index: Any
     metric: Metric
     kind: str = "flat"
-    gpu: Any = None
-    gpu_resources: Any = None
+    gpus: tuple[Any, ...] = ()
     tables: MultiHash | None = None
 
     @property
@@ -108,8 +108,9 @@ def build(items: np.ndarray, kind: str = "flat", device: str = "cpu") -> SearchI
     """Index packed codes (n, B / 8) uint8 by Hamming distance, or real vectors (n, D) by cosine.
 
     ``device`` "cuda" puts a copy of a flat index on the GPU where one is present and FAISS was
-    built for it. Raises InputError for an unknown kind, real vectors in another kind than flat, an
-    empty base or values that are not finite.
+    built for it; a large one is shared out among all GPUs that can be seen. Raises InputError for
+    an unknown kind, real vectors in another kind than flat, an empty base or values that are not
+    finite.
     """
     if kind not in KINDS:
         raise InputError(f"index.kind is {kind!r}; allowed: {', '.join(KINDS)}")
@@ -190,16 +191,28 @@ def _place(built: Any, metric: Metric, kind: str, device: str) -> SearchIndex:
         built.use_heap = False  # selection by counting: faster, and we order the ties ourselves
     if kind == "multihash":
         return SearchIndex(built, metric, kind, tables=build_tables(_flat_codes(built)))
-    no_gpu = not hasattr(faiss, "GpuIndexBinaryFlat") or faiss.get_num_gpus() == 0
-    if kind != "flat" or device != "cuda" or no_gpu:
+    gpus = faiss.get_num_gpus() if hasattr(faiss, "GpuIndexBinaryFlat") else 0
+    if kind != "flat" or device != "cuda" or gpus == 0:
         return SearchIndex(built, metric, kind)
-    resources = faiss.StandardGpuResources()
+    items = _flat_items(built, metric)
+    copies = [_on_gpu(items[rows], gpu) for gpu, rows in enumerate(row_shards(len(items), gpus))]
+    return SearchIndex(built, metric, kind, tuple(copies))
+
+
+def _on_gpu(items: np.ndarray, gpu: int) -> Any:
+    """Return a flat index of ``items`` in the memory of GPU number ``gpu``."""
+    resources, width = faiss.StandardGpuResources(), items.shape[1]
     copy: Any
-    if metric == "hamming":  # index_cpu_to_gpu serves float indexes only
-        copy = faiss.GpuIndexBinaryFlat(resources, built)
+    if items.dtype == np.uint8:  # index_cpu_to_gpu serves float indexes only
+        binary = faiss.GpuIndexBinaryFlatConfig()
+        binary.device = gpu
+        copy = faiss.GpuIndexBinaryFlat(resources, width * 8, binary)
     else:
-        copy = faiss.index_cpu_to_gpu(resources, 0, built)
-    return SearchIndex(built, metric, kind, copy, resources)
+        real = faiss.GpuIndexFlatConfig()
+        real.device = gpu
+        copy = faiss.GpuIndexFlatIP(resources, width, real)
+    copy.add(items)
+    return copy
 
 
 def indexed_items(index: SearchIndex) -> np.ndarray:
@@ -207,10 +220,14 @@ def indexed_items(index: SearchIndex) -> np.ndarray:
 
     A view of the index's own memory, which must not outlive it.
     """
-    if index.metric == "hamming":
-        return _flat_codes(index.flat)
-    vectors = faiss.rev_swig_ptr(index.flat.get_xb(), index.size * index.flat.d)
-    return vectors.reshape(index.size, -1)
+    return _flat_items(index.flat, index.metric)
+
+
+def _flat_items(flat: Any, metric: Metric) -> np.ndarray:
+    """View the packed codes or the vectors of a flat index."""
+    if metric == "hamming":
+        return _flat_codes(flat)
+    return faiss.rev_swig_ptr(flat.get_xb(), flat.ntotal * flat.d).reshape(flat.ntotal, flat.d)
 
 
 def _flat_codes(flat: Any) -> np.ndarray:

@@ -4,7 +4,8 @@ Hamming distances tie almost always, so "the K nearest" is rarely a well-defined
 items at the K-th distance are returned depends on the order of insertion. A search here returns
 every item at a distance up to the K-th smallest, so that voting can treat the tied alike.
 
-``flat`` indexes give exactly that, on the GPU where the index has a copy there. The other kinds
+``flat`` indexes give exactly that, on the GPU where the index has a copy there, and with the rows
+shared out where that is faster (:mod:`mmhash.index.shards`). The other kinds
 look at a part of the items and complete the shell within it: ``ivf`` and ``multihash`` among all
 items in the cells they look into, ``hnsw`` among the max(64, 3 k) items that one search returns. A
 query for which they find fewer than k items, or for which ``multihash`` would look at too many, is
@@ -21,6 +22,7 @@ from mmhash.errors import InputError
 from mmhash.index.kinds import SearchIndex, indexed_items
 from mmhash.index.multihash import MultiHash, nearest, queries_at_once
 from mmhash.index.neighbours import Entries, Neighbours, ragged
+from mmhash.index.shards import Found, row_shards, search_rows, search_shards
 from mmhash.index.vectors import pair_distances, unit_rows
 
 GPU_MAX_K = 2048  # the limit of FAISS's selection kernels
@@ -109,13 +111,13 @@ def _chunks(
     # float32 inner products of vectors of length <= 1 are off by at most D · 2^-24 each
     slack = 0.0 if index.metric == "hamming" else 2.0**-23 * (index.flat.d + 8)
     width = min(index.size, max(64, 3 * k))
-    searcher = index.faiss_index
-    if index.gpu is not None and k <= GPU_MAX_K:
-        searcher, width = index.gpu, min(width, GPU_MAX_K)
+    on_gpu = bool(index.gpus) and k <= GPU_MAX_K
+    if on_gpu:
+        width = min(width, GPU_MAX_K)
     step = max(1, min(QUERY_BLOCK, MAX_ENTRIES // width))
     for start in range(0, len(queries), step):
         block = queries[start : start + step]
-        distances, rows = searcher.search(block, width)
+        distances, rows = _nearest(index, block, width, on_gpu)
         exact = np.ones(len(block), dtype=bool)
         if index.kind != "flat":
             exact = rows[:, k - 1] < 0
@@ -135,6 +137,15 @@ def _chunks(
             found = [(np.nonzero(near)[0], distances[part][near], rows[part][near])]
             found += _within(index, block[part], limit[part], ~settled[part], exact[part])
             yield _assemble(index, block[part], k, found)
+
+
+def _nearest(index: SearchIndex, block: np.ndarray, width: int, on_gpu: bool) -> Found:
+    """Return distances (or products) and rows of the nearest, as FAISS's indexes have them."""
+    if on_gpu:
+        shards = row_shards(index.size, len(index.gpus))
+        return search_shards([gpu.search for gpu in index.gpus], shards, block, width)
+    found = search_rows(indexed_items(index), block, width) if index.kind == "flat" else None
+    return found or index.faiss_index.search(block, width)
 
 
 def _within(
