@@ -43,11 +43,12 @@ from transformers import SiglipModel
 from transformers.utils import logging as transformers_logging
 
 from mmhash.cost import peak_ram_mb
+from mmhash.data.picture import read_picture
 from mmhash.encoders.batch import extraction_batch
 from mmhash.encoders.checkpoint import Towers, load_checkpoint
 from mmhash.encoders.device import choose_device, choose_precision, describe_device
 from mmhash.encoders.extract import extract
-from mmhash.encoders.pixels import PixelSettings, decode, fit, read_picture, tower_inputs
+from mmhash.encoders.pixels import PixelSettings, decode, fit, tower_inputs
 from mmhash.encoders.text import token_ids
 from mmhash.files import write_json
 

@@ -16,6 +16,7 @@ from typing import Any
 from PIL import Image
 
 from mmhash.data.coco import image_path
+from mmhash.data.picture import UnreadableError, read_picture
 from mmhash.errors import InputError
 from mmhash.files import atomic_path, read_table, sha256_file
 from mmhash.progress import track
@@ -192,8 +193,6 @@ def checked_pictures(
     stand twice in the database or the list. A picture of the data set is recognised by file name
     and content; a renamed copy is not.
     """
-    from mmhash.encoders.pixels import UnreadableError, read_picture  # loads torch: seconds
-
     names = {item.path.name for item in additions}
     named = _images_named(names, present, images, pictures)
     seen: dict[str, str] = {checksum: f"image {number}" for checksum, number in known.items()}

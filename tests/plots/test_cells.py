@@ -60,12 +60,15 @@ def test_thumbnails_are_small_and_upright_and_a_damaged_picture_is_left_out(
     exif = Image.Exif()
     exif[0x0112] = 6  # turned by a quarter
     Image.new("RGB", (640, 320)).save(folder / "3.png", exif=exif)
+    grey = np.full((40, 40), 128 << 8, dtype=np.uint16)
+    Image.fromarray(grey).save(folder / "4.png")
     about = cells.described(range(1, 5), images(tmp_path / "images.parquet"), CATEGORIES)
     monkeypatch.setattr(cells, "ensure_raw", lambda *_: None)
     shown = cells.thumbnails(about, "coco2014", tmp_path)
-    assert set(shown) == {1, 3}
+    assert set(shown) == {1, 3, 4}
     assert shown[1].shape == (80, 160, 3)
     assert shown[3].shape == (160, 80, 3)
+    assert (shown[4] == 128).all()  # as the towers saw it
 
 
 def test_pictures_that_were_put_away_cost_no_ablation(

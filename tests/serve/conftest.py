@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from mmhash.encoders.pixels import UnreadableError, read_picture
+from mmhash.data.picture import UnreadableError, read_picture
 from mmhash.prediction import Prediction, Tag, Voter
 
 MARKUP = "<script>alert(1)</script>"

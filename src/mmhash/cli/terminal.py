@@ -85,7 +85,7 @@ def thumbnail(picture: Path | None, shades: int) -> list[str]:
     """
     if picture is None or not shades:
         return []
-    from mmhash.encoders.pixels import UnreadableError, read_picture
+    from mmhash.data.picture import UnreadableError, read_picture
 
     wide, high = THUMBNAIL
     try:

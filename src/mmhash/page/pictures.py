@@ -7,7 +7,7 @@ from pathlib import Path
 
 from PIL import Image
 
-from mmhash.encoders.pixels import UnreadableError, read_picture
+from mmhash.data.picture import UnreadableError, read_picture
 from mmhash.progress import track
 
 SIDE = 160  # pixels of the longer side

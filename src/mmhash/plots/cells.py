@@ -20,9 +20,9 @@ from matplotlib.figure import Figure
 from matplotlib.font_manager import FontProperties, findfont
 from matplotlib.ft2font import FT2Font
 from matplotlib.patches import Rectangle
-from PIL import Image, ImageOps
 
 from mmhash.data.coco import image_path
+from mmhash.data.picture import UnreadableError, read_picture
 from mmhash.data.raw import ensure_raw
 from mmhash.errors import InputError
 from mmhash.files import read_table
@@ -130,9 +130,8 @@ def thumbnails(
     shown = {}
     for image, path in files.items():
         try:
-            with Image.open(path) as picture:
-                small = ImageOps.exif_transpose(picture).convert("RGB")
-        except OSError:
+            small = read_picture(path)
+        except UnreadableError:
             continue
         small.thumbnail((PIXELS, PIXELS))
         shown[image] = np.asarray(small)

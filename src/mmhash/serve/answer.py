@@ -5,7 +5,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from mmhash.encoders.pixels import UnreadableError, read_picture
+from mmhash.data.picture import UnreadableError, read_picture
 from mmhash.errors import InputError
 from mmhash.page.build import CHARACTERS
 from mmhash.page.explorer import cut

@@ -1,7 +1,7 @@
 """The web application: ``GET /`` shows the page, ``POST /predict`` tags uploaded pictures.
 
 There is nothing else: no file is served by its name, no cookie set, nothing kept between requests.
-Uploads are decoded from memory within the bounds of :mod:`mmhash.encoders.pixels`; what goes back
+Uploads are decoded from memory within the bounds of :mod:`mmhash.data.picture`; what goes back
 are texts and thumbnails that were encoded here. Errors are ``{"error": one line}``.
 """
 
