@@ -34,10 +34,19 @@ def no_room(self, rows, captions):
 
 if mishap == "no_room" and ranks.rank == 1:
     TowerStore.batch = no_room
+validated, batch = [], TowerStore.batch
+
+def watched(self, rows, captions):
+    if not torch.is_grad_enabled():
+        validated.append(rows.tolist())
+    return batch(self, rows, captions)
+
+TowerStore.batch = watched
 problem = Problem(*map(Path, paths))
 towers = dataclasses.replace(problem.towers, ranks=ranks)
 summary = problem.train("both", towers, mishaps, device=device, **SETTINGS)
 (problem.scratch / f"summary-{ranks.rank}").write_text(repr(summary))
+(problem.scratch / f"validated-{ranks.rank}").write_text(repr(validated[-1:]))
 assert problem.encoded == [problem.scratch / "both"]
 """
 # Windows of three micro batches and two ranks: one of the two has more to do.
@@ -73,6 +82,9 @@ def test_a_killed_rank_costs_an_epoch_and_changes_no_byte(paths, two_ranks, devi
     assert problem.files("both") == problem.files("alone")
     for rank in (0, 1):
         assert (problem.scratch / f"summary-{rank}").read_text() == repr(alone)
+        val = problem.data.val_rows.tolist()
+        part = [val[:4], val[4:]][rank]  # of the two batches of val each rank takes one
+        assert (problem.scratch / f"validated-{rank}").read_text() == repr([part])
     assert not (problem.scratch / "both-cache").exists()
 
 

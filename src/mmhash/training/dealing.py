@@ -1,5 +1,6 @@
-"""The micro batches of an optimiser step dealt to several ranks, with the result of one process.
+"""Micro batches dealt to several ranks, with the result of one process.
 
+:func:`told` is for what has no gradient, as in validation, :func:`dealt` for an optimiser step.
 Data parallelism as it is usually done (one sum over all ranks) adds the gradients in an order that
 depends on the number of ranks, and leaves each with its own statistics of BatchNorm. Here every
 rank adds the gradients, and replays BatchNorm, in the order of the micro batches.
@@ -13,6 +14,29 @@ import torch
 from torch import Tensor, nn
 
 from mmhash.ranks import Ranks
+
+
+def told(
+    ranks: Ranks,
+    lengths: Sequence[int],
+    compute: Callable[[int], Tensor],
+    device: torch.device,
+) -> list[Tensor]:
+    """Return ``[compute(i) for i in range(len(lengths))]`` on every rank, the work dealt to them.
+
+    ``compute(i)`` gives a float32 vector of ``lengths[i]`` values on ``device``.
+    """
+    found: list[Tensor] = []
+    for first in range(0, len(lengths), ranks.world):
+        own = first + ranks.rank
+        mine = compute(own) if own < len(lengths) else None
+        for number in range(first, min(first + ranks.world, len(lengths))):
+            sent = mine if number == own else None
+            if sent is None:
+                sent = torch.empty(lengths[number], device=device)
+            ranks.send(sent, number - first)
+            found.append(sent)
+    return found
 
 
 def dealt(

@@ -4,8 +4,7 @@ import logging
 import math
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -168,22 +167,17 @@ class Run:
         return []
 
     def _validate(self, scale: float) -> Validation:
-        """Return what the first rank finds: all must choose the same epoch and stop together."""
-
-        def found() -> dict[str, Any]:
-            result = validate(
-                self.tagger,
-                self.store,
-                self.val_rows,
-                self.val_captions,
-                self.weights,
-                self.class_weights,
-                scale,
-                self.settings.batch_size,
-            )
-            return asdict(result)
-
-        return Validation(**self.ranks.agree(found))
+        return validate(
+            self.tagger,
+            self.store,
+            self.val_rows,
+            self.val_captions,
+            self.weights,
+            self.class_weights,
+            scale,
+            self.settings.batch_size,
+            self.ranks,
+        )
 
     def _rate(self, epoch: int, step: int) -> float:
         s = self.settings

@@ -1,6 +1,7 @@
 """Validation: the val mAP that selects the epoch, the val loss, and the health of the codes."""
 
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
+from typing import Any
 
 import numpy as np
 import torch
@@ -11,7 +12,9 @@ from mmhash.losses.total import LossWeights, total_loss
 from mmhash.metrics.codes import code_metrics
 from mmhash.metrics.ranking import average_precision
 from mmhash.models.tagger import Tagger
+from mmhash.ranks import ALONE, Ranks
 from mmhash.training.batches import Store, micro_batches
+from mmhash.training.dealing import told
 
 HISTOGRAM_BINS = 40
 CODE_FIGURES = ("bit_imbalance", "bit_correlation", "unique_share", "quantisation_error")
@@ -55,37 +58,59 @@ def validate(
     class_weights: Tensor | None,
     hash_scale: float,
     batch_size: int,
+    ranks: Ranks = ALONE,
 ) -> Validation:
     """Evaluate the classifier head on val, in float32 and evaluation mode (towers as in training).
 
     The loss is that of training, over batches of ``batch_size`` as in training, since the terms
     of the code depend on the size of the batch they see. ``captions`` are the rows' first ones.
     mAP ranks logits rather than probabilities, which round to ties near 0 and 1. Where a logit is
-    not finite the mAP is NaN.
+    not finite the mAP is NaN. All ``ranks`` call this and share the batches; each gets what the
+    first makes of them, for all must choose the same epoch and stop together.
     """
     tagger.eval()
-    total = torch.zeros((), dtype=torch.float64, device=store.device)
-    logits: list[Tensor] = []
-    soft: list[Tensor] = []
-    for start, stop in micro_batches(len(rows), batch_size):
-        image, text, labels = store.batch(rows[start:stop], captions[start:stop])
+    batches = micro_batches(len(rows), batch_size)
+    classes = store.labels.shape[1]
+    bits = tagger.config.hash.bits if tagger.config.hash.enabled else 0
+
+    def compute(number: int) -> Tensor:
+        part = slice(*batches[number])
+        image, text, labels = store.batch(rows[part], captions[part])
         output = tagger(image, text, hash_scale)
         terms = total_loss(output, labels, weights, class_weights, tagger.config.aligned)
-        total += terms["loss"].double() * (stop - start)
-        logits.append(output.logits)
-        if output.h is not None:
-            soft.append(output.h)
-    scores = torch.cat(logits).cpu().numpy()
-    labels_all = store.labels.index_select(0, rows).cpu().numpy()
+        values = (output.logits, terms["loss"], output.h)
+        return torch.cat([v.float().flatten() for v in values if v is not None])
+
+    sizes = [stop - start for start, stop in batches]
+    lengths = [size * (classes + bits) + 1 for size in sizes]
+    found = told(ranks, lengths, compute, store.device)
+
+    def assessed() -> dict[str, Any]:
+        parts = [
+            values.split([size * classes, 1, size * bits])
+            for values, size in zip(found, sizes, strict=True)
+        ]
+        total = torch.zeros((), dtype=torch.float64, device=store.device)
+        for (_, loss, _), size in zip(parts, sizes, strict=True):
+            total += loss[0].double() * size
+        scores = torch.cat([logits for logits, _, _ in parts]).view(-1, classes).cpu().numpy()
+        h = torch.cat([soft for _, _, soft in parts]).view(len(rows), -1).cpu().numpy()
+        labels = store.labels.index_select(0, rows).cpu().numpy()
+        return asdict(_assess(scores, h, labels, float(total) / len(rows)))
+
+    return Validation(**ranks.agree(assessed))
+
+
+def _assess(scores: np.ndarray, h: np.ndarray, labels: np.ndarray, loss: float) -> Validation:
+    """Return the figures of logits (n, C) and soft codes (n, B), B = 0 without a hash layer."""
     finite = bool(np.isfinite(scores).all())
     histogram: list[float] = []
     codes: dict[str, float] = {}
-    if soft:
-        h = torch.cat(soft).cpu().numpy()
+    if h.size:
         counts, _ = np.histogram(h, bins=HISTOGRAM_BINS, range=(-1.0, 1.0))
         histogram = [int(count) / h.size for count in counts]
         if finite:  # NaN has no sign
             figures = code_metrics(pack(binarise(h)), h)
             codes = {f"val_{name}": figures[name] for name in CODE_FIGURES}
-    value = mean_average_precision(scores, labels_all) if finite else float("nan")
-    return Validation(float(total) / len(rows), value, histogram, codes)
+    value = mean_average_precision(scores, labels) if finite else float("nan")
+    return Validation(loss, value, histogram, codes)
