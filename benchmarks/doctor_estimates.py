@@ -1,4 +1,4 @@
-"""Are the doctor's estimates of time right? Estimated against measured, on five configurations.
+"""Are the doctor's estimates of time right? Estimated against measured, on six tasks.
 
     python benchmarks/doctor_estimates.py
 

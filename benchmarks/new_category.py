@@ -1,6 +1,7 @@
 """Are five pictures of a new category enough? The sample, with one category withheld from training.
 
     python benchmarks/new_category.py       # six trainings on the sample's features, some minutes
+    python benchmarks/new_category.py giraffe --keep FOLDER
 
 All pictures of a category, their captions and its label are left out of the sample (whose features
 must be there: dvc repro), a model is trained on the rest and the database built. Then five pictures
@@ -14,10 +15,12 @@ four rules:
 ``added``    what :mod:`mmhash.added_categories` does, with the mean.
 
 The rule was chosen by its mean AP on val; the figures of test say what it is worth. Results:
-``benchmarks/results/new_category.json``.
+``benchmarks/results/new_category.json``. ``--keep`` measures nothing: it leaves one such run, with
+its evaluation, and ``list.csv`` with five pictures of the category, to try ``mmhash index`` on.
 """
 
 import argparse
+import csv
 import os
 import shutil
 import subprocess
@@ -34,6 +37,7 @@ from sklearn.metrics import average_precision_score, roc_auc_score
 
 from mmhash.added_categories import added_scores, usual_share
 from mmhash.codes import binarise, hamming, pack
+from mmhash.data.coco import image_path
 from mmhash.features import Dataset, load_features
 from mmhash.files import read_json, read_npy, read_table, write_json, write_npy, write_table
 from mmhash.index.kinds import build
@@ -54,7 +58,13 @@ def main() -> None:
     """Measure every category and print the table."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("categories", nargs="*", default=CATEGORIES)
+    parser.add_argument(
+        "--keep", type=Path, metavar="FOLDER", help="leave one category's run there"
+    )
     chosen = parser.parse_args()
+    if chosen.keep:
+        keep(chosen.keep, chosen.categories[0])
+        return
     found = {}
     for name in chosen.categories:
         with tempfile.TemporaryDirectory() as folder:
@@ -110,10 +120,45 @@ def withheld_run(folder: Path, name: str) -> Path:
     write_npy(out / "caption_offset.npy", np.append(0, np.cumsum(counts)).astype(offset.dtype))
     shutil.copy2(ROOT / "features" / "meta.json", out)
     for stage in ("train", "build_index"):
-        environment = os.environ | {"PYTHONPATH": str(folder / "src")}
-        command = [sys.executable, f"stages/{stage}.py"]
-        subprocess.run(command, cwd=folder, env=environment, check=True, capture_output=True)
+        run_stage(folder, stage)
     return folder
+
+
+def run_stage(folder: Path, stage: str) -> None:
+    """Run the script of a stage in ``folder``, with the code that lies there."""
+    environment = os.environ | {"PYTHONPATH": str(folder / "src")}
+    command = [sys.executable, f"stages/{stage}.py"]
+    subprocess.run(command, cwd=folder, env=environment, check=True, capture_output=True)
+
+
+def keep(folder: Path, name: str) -> None:
+    """Leave the run without category ``name`` in ``folder``, evaluated, and five of its pictures.
+
+    The pictures stand in ``list.csv`` with their labels and first captions: the first of train and
+    restval, in the order of the database.
+    """
+    folder.mkdir(parents=True)
+    withheld_run(folder, name)
+    shutil.copytree(ROOT / "encoders", folder / "encoders")
+    (folder / "data" / "sample").symlink_to(ROOT / "data" / "sample", target_is_directory=True)
+    shutil.copy2(ROOT / "data" / "manifest.json", folder / "data")
+    run_stage(folder, "evaluate")
+    dataset = load_features(ROOT / "features", ROOT / "data")
+    database = dataset.database_rows()
+    has = dataset.features.labels[database, dataset.categories.index(name)].astype(bool)
+    rows = {
+        row["image_id"]: row for row in read_table(ROOT / "data" / "images.parquet").to_pylist()
+    }
+    names = {entry["id"]: entry["name"] for entry in read_json(ROOT / "data" / "categories.json")}
+    root = ROOT / load_params(ROOT / "params.yaml").dataset.root
+    with (folder / "list.csv").open("w", encoding="utf-8", newline="") as stream:
+        lines = csv.writer(stream)
+        lines.writerow(["file", "labels", "caption"])
+        for number in dataset.image_id[database[has][:EXAMPLES]].tolist():
+            row = rows[number]
+            labels = ";".join(names[category] for category in row["category_ids"])
+            path = image_path(root, row["folder"], row["file_name"])
+            lines.writerow([path, labels, row["captions"][0]])
 
 
 def measure(run: Path, name: str) -> dict[str, Any]:

@@ -15,14 +15,17 @@ it): the spread of v, the gain g, and σ of level ``first``. σ of level ``secon
 second trial's head without hash as the plan has it. Nothing else, and before any mechanism was
 tried; ``middle`` and ``third`` are further values of σ. The trial's description leaves open whether
 the terms of the code were in its loss. With them (γ = 0.1) no setting that was tried came near its
-middle row (.71 at most against .872), without them ("plain mean BCE") every row is met; so the
-comparison trains without.
+middle row, without them ("plain mean BCE") every row of that trial is met; so the comparison trains
+without.
 
     python benchmarks/synthetic_features.py --level first --dim 256 --out data/features
     python benchmarks/synthetic_features.py --compare
+    python benchmarks/synthetic_features.py --pack data --labels labels.npz
 
 The first writes a folder that ``run.dataset: features`` reads; the second trains on it and prints
-the comparison. Labels: ``--labels`` labels.npz (``split``, ``labels_packed``, ``image_id``).
+the comparison. The third makes the file of labels and split that ``--labels``, or MMHASH_LABELS in
+the environment, names for this and the other benchmarks with real labels, out of what the stages
+before ``extract_features`` leave in ``data`` with ``run.dataset=coco2014``.
 """
 
 import argparse
@@ -38,8 +41,9 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "src"))
 
 import numpy as np
 
+from mmhash.data.coco import label_matrix
 from mmhash.features import Dataset
-from mmhash.files import atomic_path, read_npy, write_json, write_npy
+from mmhash.files import atomic_path, read_json, read_npy, read_table, write_json, write_npy
 from mmhash.seeding import numpy_stream
 from mmhash.training.batches import Features
 
@@ -70,7 +74,24 @@ LEVELS = {"first": 0.6, "middle": 1.5, "second": 2.3, "third": 3.0}  # σ, the l
 def require_labels(path: Path) -> None:
     """End the program in one line where there is no such file."""
     if not path.is_file():
-        sys.exit(f"error: {path}: no such file; name labels.npz with --labels")
+        sys.exit(
+            f"error: {path}: no such file; name labels.npz with --labels, or make it from COCO: "
+            "python benchmarks/synthetic_features.py --pack data --labels labels.npz"
+        )
+
+
+def pack_labels(data: Path, path: Path) -> None:
+    """Write labels and split of the images in ``data`` to ``path``, for :func:`read_labels`."""
+    images, split = (read_table(data / f"{name}.parquet") for name in ("images", "split"))
+    labels = label_matrix(images, read_json(data / "categories.json"))
+    place = {name: number for number, name in enumerate(SPLIT_NAMES.tolist())}
+    with atomic_path(path) as part, part.open("wb") as stream:
+        np.savez_compressed(
+            stream,
+            image_id=images["image_id"].to_numpy().astype(np.int32),
+            split=np.array([place[name] for name in split["split"].to_pylist()], dtype=np.uint8),
+            labels_packed=np.packbits(labels, axis=1),
+        )
 
 
 def read_labels(path: Path = LABELS) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -247,14 +268,18 @@ def folder(level: str, dim: int, cache: Path, labels: Path = LABELS) -> Dataset:
 
 
 def main() -> None:
-    """Write a feature folder, or compare with the trials."""
+    """Write a feature folder, compare with the trials, or pack labels."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
     parser.add_argument("--level", choices=LEVELS, default="first")
     parser.add_argument("--dim", type=int, default=768, help="width of the vectors (768)")
     parser.add_argument("--out", type=Path, help="the folder to write")
     parser.add_argument("--labels", type=Path, default=LABELS, help="labels.npz")
     parser.add_argument("--compare", action="store_true", help="train, compare with the trials")
+    parser.add_argument("--pack", type=Path, metavar="DATA", help="write labels.npz from DATA")
     arguments = parser.parse_args()
+    if arguments.pack:
+        pack_labels(arguments.pack, arguments.labels)
+        return
     require_labels(arguments.labels)
     if arguments.compare:
         with tempfile.TemporaryDirectory(prefix="mmhash-synthetic-") as scratch:
@@ -265,7 +290,7 @@ def main() -> None:
     elif arguments.out:
         write_folder(arguments.out, LEVELS[arguments.level], arguments.dim, labels=arguments.labels)
     else:
-        parser.error("give --out FOLDER or --compare")
+        parser.error("give --out FOLDER, --compare or --pack DATA")
 
 
 if __name__ == "__main__":

@@ -8,8 +8,8 @@ Read the modules in the order of the data: :mod:`mmhash.data` (raw → index), :
 
 import os
 
-# Idle OpenMP threads sleep instead of spinning. With small matrices a spinning pool that shares its
-# cores with anything else was measured ten to thirty times slower; read when torch is loaded.
+# Idle OpenMP threads sleep instead of spinning: a spinning pool that shares its cores with anything
+# else is many times slower on small matrices. Read when torch is loaded.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 from typing import TYPE_CHECKING
 

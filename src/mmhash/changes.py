@@ -2,8 +2,7 @@
 
 The index is built anew for every version, so that it is the one that the kind would have been over
 these items from the start: ``flat`` and ``multihash`` take a copy of the codes, ``ivf`` trains its
-cells, ``hnsw`` links every item again. Adding 100 items to 113,287 with 64 bits took 0.2 s with
-``flat``, 0.3 with ``multihash``, 4 with ``ivf``, 23 with ``hnsw``, on one core. Building is
+cells, ``hnsw`` links every item again (how long each takes: ``benchmarks/index.py``). Building is
 deterministic: adding and removing the same again gives the same bytes.
 
 All functions that return a :class:`Collection` make a version, within ``changing(root)``.

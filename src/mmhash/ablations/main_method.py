@@ -3,7 +3,7 @@
 from mmhash.ablations.study import ALPHA, Overrides, Row, Study, rows_of
 
 # The experiment plan's own values, whatever the defaults have become. Training length is left out:
-# the sample has 57 optimiser steps an epoch where COCO has 1,770, so add there
+# the sample has 57 optimiser steps an epoch where COCO has 1,771, so add there
 # -S train.num_epochs=200 -S train.early_stopping_patience=200, as benchmarks/sample_methods.py.
 PLAN_AS_WRITTEN: Overrides = {
     "fusion.type": "hadamard_with_magnitude",

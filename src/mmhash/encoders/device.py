@@ -28,9 +28,9 @@ def choose_precision(precision: str, device: torch.device) -> torch.dtype:
 
     ``precision`` is ``float32``, ``bfloat16``, ``float16`` or ``auto``. On CUDA ``auto`` is
     bfloat16, or float16 on cards older than Ampere, which only emulate bfloat16. On a CPU it is
-    bfloat16 where the processor has AMX tiles, else float32: the AVX-512 bfloat16
-    dot product alone has no higher peak than float32 on Intel and was measured at half the speed
-    in whole towers. Raises :class:`InputError` for float16 on a CPU.
+    bfloat16 where the processor has AMX tiles, else float32: the AVX-512 bfloat16 dot product
+    alone has no higher peak than float32 on Intel, and whole towers are slower with it. Raises
+    :class:`InputError` for float16 on a CPU.
     """
     if precision == "auto":
         if device.type == "cuda":
