@@ -4,8 +4,8 @@ Packed binary codes (uint8, 8 bits a byte) are compared by Hamming distance in o
 index, real vectors by cosine in ``faiss.IndexFlatIP``. How a kind is parametrised follows from the
 number n of items and the code length B. What each kind reaches on 1 and 10 million codes of 64 bits
 stands in ``benchmarks/results`` (``benchmarks/index.py``); the figures here are what a choice was
-made by, tie-aware recall at K = 20 on 200,000 codes derived from long-tailed labels with noise.
-Uniform codes, every bit a fair coin, have no clusters to exploit.
+made by, tie-aware recall at K = 20 on 200,000 such codes derived from long-tailed labels with noise
+(``benchmarks/index_choices.py``). Uniform codes, every bit a fair coin, have no clusters to use.
 
 ``flat``: every pair is compared, exact; the others miss items.
 
@@ -13,15 +13,14 @@ Uniform codes, every bit a fair coin, have no clusters to exploit.
 nearest cells. Cells: the power of two below 4 √n, which balances comparing centroids with
 comparing items, with 40 items a cell at least, the fewest that FAISS calls enough to train a
 centroid. Training on 40 items a cell in 4 rounds lost .001 of recall against 64 in 10, at a third
-of the time. Probed: 1 cell in 32 and no fewer than 64 cells (1 in 32: recall .965; 1 in 16: .991).
-Among more items the neighbours lie nearer, and the same share finds more of them.
+of the time. Probed: 1 cell in 32 and no fewer than 64 cells (of 1,024 cells 64: recall .994; 32:
+.983). Among more items the neighbours lie nearer, and the same share finds more of them.
 
 ``hnsw`` (``IndexBinaryHNSW``; Malkov and Yashunin 2018): a graph of near items, walked from hop to
-hop. 16 links an item, 64 candidates while building, 128 while searching (recall .991; 64: .969).
-With 32 links and 100 candidates building takes 1.7 × the time and twice the bytes, for .007 more.
-Many items with one code link mainly to each other, and the rest of the graph is then hard to reach.
-Building takes one thread (0.1 to 0.2 ms an item): several insert in an order that differs from run
-to run.
+hop. 16 links an item, 64 candidates while building, 128 while searching (recall .993; 64: .984).
+With 32 links and 100 candidates building takes 1.8 × the time and the bytes, for .004 more. Many
+items with one code link mainly to each other, and the rest of the graph is then hard to reach.
+Building takes one thread: several insert in an order that differs from run to run.
 
 ``multihash`` (:mod:`mmhash.index.multihash`): the code is cut in m = ⌈B / log₂ n⌉ pieces, each the
 key of a table; a query looks into the cells near its own, further and further until the k nearest

@@ -6,9 +6,10 @@ least, so the cells up to f bits away in every table hold all items up to that d
 
 A search widens f from 0 on. It stops where the k-th nearest of what it has met lies no further
 than ``SLACK_A_PIECE`` × m bits beyond the radius so guaranteed: most of what is that near shares
-a nearer piece already. Without slack the search is exact and looks into several times the cells.
-A query whose cells hold more than a share of all items is left to the flat search, which is faster
-then, and exact; so are the queries of a collapsed index, in which one cell holds everything.
+a nearer piece already. Without slack the search is exact and takes more than twice the time; with
+two bits it loses a sixth of the neighbours (``benchmarks/index_choices.py``). A query whose cells
+hold more than a share of all items is left to the flat search, which is faster then, and exact; so
+are the queries of a collapsed index, in which one cell holds everything.
 
 A table is the items' codes and rows in the order of their pieces, with the place where each cell
 begins: 12 bytes an item of 64 bits, and 4 a cell, of which there are fewer than two an item (256
