@@ -5,6 +5,7 @@ classifier head with early stopping. Killed at any moment it continues from the 
 epoch, and ends with the bytes that an undisturbed run would have written.
 """
 
+import gc
 import logging
 import os
 from collections.abc import Callable, Iterator
@@ -145,8 +146,7 @@ def train(
             current = _after_out_of_memory(current, model, ranks)
             halvings += 1
             _state_folder(cache, current.batch_size).mkdir(parents=True, exist_ok=True)
-            if device.type == "cuda":
-                torch.cuda.empty_cache()
+            _let_go(device)
 
     if halvings:
         notes.append(
@@ -165,6 +165,7 @@ def train(
         write_outputs(out, folder, progress, run.state, model, data.categories, described)
     if towers:
         del run  # its weights and moments would stand beside the towers that encode
+        _let_go(device)
         ranks.wait()
         towers.encode(out)
     if ranks.first:
@@ -327,6 +328,17 @@ def _after_out_of_memory(settings: TrainSettings, model: AnyConfig, ranks: Ranks
         )
     logger.warning("memory ran out; starting over with %s", overrides)
     return smaller
+
+
+def _let_go(device: torch.device) -> None:
+    """Free what a run that is over held in memory; no name may stand for it any more.
+
+    PyTorch imports its compiler under the first optimiser of a process. That leaves cycles which
+    hold the frames they were made under, the run with them, until the collector comes by.
+    """
+    gc.collect()
+    if device.type == "cuda":
+        torch.cuda.empty_cache()
 
 
 @contextmanager
