@@ -96,6 +96,23 @@ def test_last_best_and_top_are_named_by_epoch_and_map(bench):
     assert metadata["epoch"] == "5"
 
 
+def test_a_deterministic_training_does_not_fill_memory_that_is_written_next(bench):
+    seen = []
+    filled = torch.utils.deterministic.fill_uninitialized_memory
+
+    def look(_):
+        seen.append(
+            (
+                torch.are_deterministic_algorithms_enabled(),
+                torch.utils.deterministic.fill_uninitialized_memory,
+            )
+        )
+
+    bench.train(num_epochs=1, on_epoch=look)
+    assert seen == [(True, False)]
+    assert torch.utils.deterministic.fill_uninitialized_memory == filled
+
+
 def test_two_runs_are_identical_whatever_was_drawn_before(bench):
     first = bench.train("a")
     torch.manual_seed(99)

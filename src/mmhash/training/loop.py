@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch.utils import deterministic
 
 from mmhash.encoders.device import describe_device
 from mmhash.errors import InputError
@@ -354,13 +355,17 @@ def _forked_random_state(device: torch.device) -> Iterator[None]:
 @contextmanager
 def _deterministic(enabled: bool) -> Iterator[None]:
     """Ask PyTorch for algorithms whose result does not depend on the order of threads."""
-    before = torch.get_deterministic_debug_mode()
+    debugged: Any = deterministic  # a module with properties, which its type does not have
+    before = torch.get_deterministic_debug_mode(), debugged.fill_uninitialized_memory
     if enabled:
         # cuBLAS is reproducible only with a workspace of fixed size, read at its first use.
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
-    # use_deterministic_algorithms does the same and imports the compiler first, for seconds.
+    # use_deterministic_algorithms also imports the compiler, for seconds, to tell it the same.
     torch.set_deterministic_debug_mode("error" if enabled else "default")
+    # A search for faults that comes with it, and writes most tensors twice.
+    debugged.fill_uninitialized_memory = False
     try:
         yield
     finally:
-        torch.set_deterministic_debug_mode(before)
+        mode, debugged.fill_uninitialized_memory = before
+        torch.set_deterministic_debug_mode(mode)
