@@ -22,6 +22,9 @@ from ruamel.yaml import YAML
 if "PYTEST_XDIST_WORKER" in os.environ:
     os.environ["OMP_NUM_THREADS"] = "1"
 
+# cuBLAS reads it at its first use in a process, which is often before that of a training.
+os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+
 # No test is timed: a busy machine is no fault. (Several test processes share the cores.)
 hypothesis.settings.register_profile("untimed", deadline=None)
 hypothesis.settings.load_profile("untimed")
