@@ -2,6 +2,7 @@ import errno
 from pathlib import Path
 
 import pytest
+import torch
 
 from mmhash.errors import InputError, exit_code
 
@@ -46,6 +47,25 @@ def test_a_place_that_may_not_be_written_is_named(capsys: pytest.CaptureFixture[
     assert exit_code(main) == 1
     line = capsys.readouterr().err
     assert line.startswith("error: model/weights.safetensors: Permission denied; choose")
+
+
+def test_a_gpu_that_is_full_is_one_line_with_the_mend(capsys: pytest.CaptureFixture[str]) -> None:
+    def main() -> None:
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.\nGPU 0 has")
+
+    assert exit_code(main) == 1
+    line = capsys.readouterr().err
+    assert line.startswith("error: CUDA out of memory. Tried to allocate 2.00 GiB")
+    assert "-S run.hardware=emergency" in line
+    assert line.count("\n") == 1
+
+
+def test_another_fault_of_pytorch_keeps_its_traceback() -> None:
+    def main() -> None:
+        torch.zeros(2) @ torch.zeros(3)
+
+    with pytest.raises(RuntimeError):
+        exit_code(main)
 
 
 def test_a_file_that_we_forgot_to_check_keeps_its_traceback() -> None:

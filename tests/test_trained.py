@@ -8,15 +8,19 @@ from typing import Any
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
+import torch
 from PIL import Image
 
 import mmhash
+from mmhash import trained
 from mmhash.codes import pack
 from mmhash.data.coco import image_path
 from mmhash.errors import InputError
 from mmhash.files import read_json, write_json
 from mmhash.prediction import Prediction
 from mmhash.trained import TrainedRun
+
+from .conftest import PREPARED, TRAINED
 
 Make = Callable[..., Path]
 
@@ -84,6 +88,38 @@ def test_workers_and_the_size_of_pieces_change_nothing(trained_run: Path, retrai
     rows = of_split(trained_run, "test")
     folder = retrained({"hardware": {"auto": {"num_workers": 2, "extract_batch": 7}}}, stages=())
     assert_as_evaluated(paired(mmhash.load(folder), rows), trained_run)
+
+
+def test_the_batch_is_measured_once_and_not_for_every_prediction(
+    trained_run: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = []
+
+    def measured(*arguments: object) -> int:  # on a GPU three passes of the towers
+        asked.append(arguments)
+        return 16
+
+    monkeypatch.setattr(trained, "extraction_batch", measured)
+    run, rows = mmhash.load(trained_run), of_split(trained_run, "test")[:3]
+    for row in rows:
+        paired(run, [row])
+    assert len(asked) == 1
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+def test_a_run_on_the_gpu_tags_nearly_as_it_evaluated(retrained: Make) -> None:
+    """Not to the last bit: another number of rows at once may round differently there."""
+    changes = {"hardware": {"auto": {"device": "cuda", "pin_memory": True}}}
+    folder = retrained(changes, (*PREPARED, *TRAINED))
+    rows = of_split(folder, "test")
+    found = paired(mmhash.load(folder), rows)
+    tags = pq.read_table(folder / "predictions/test/tags.parquet").to_pylist()
+    alike = [
+        [tag.name for tag in prediction.tags] == expected["tags"]
+        for prediction, expected in zip(found, tags, strict=True)
+    ]
+    assert len(alike) == len(rows)
+    assert np.mean(alike) > 0.8
 
 
 def test_soft_codes_and_queries_belong_together(run: TrainedRun, trained_run: Path) -> None:

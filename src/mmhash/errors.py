@@ -28,7 +28,7 @@ def exit_code(main: Callable[[], None], resume_hint: str = "") -> int:
     """Run ``main`` and turn its end into an exit code with at most one line on stderr.
 
     0: ended well. 1: the user's input is at fault (:class:`InputError`), or the system refuses, as
-    a full disk does (:data:`MENDS`). 130: interrupted with
+    a full disk (:data:`MENDS`) and a full GPU do. 130: interrupted with
     Ctrl-C; ``resume_hint`` says what the next run does. Any other exception is a bug of ours and
     keeps its traceback.
     """
@@ -43,6 +43,13 @@ def exit_code(main: Callable[[], None], resume_hint: str = "") -> int:
         if error.errno not in MENDS:
             raise
         print(f"error: {refusal(error)}", file=sys.stderr)
+        return 1
+    except RuntimeError as error:
+        if type(error).__name__ != "OutOfMemoryError":  # of torch, which takes seconds to import
+            raise
+        what = str(error).splitlines()[0].rstrip(".") if str(error) else "out of GPU memory"
+        mend = "close other programs that use it, or take -S run.hardware=emergency or cpu"
+        print(f"error: {what}; {mend}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         print(f"interrupted{': ' + resume_hint if resume_hint else ''}", file=sys.stderr)

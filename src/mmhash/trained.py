@@ -152,6 +152,11 @@ class TrainedRun:
         return towers
 
     @cached_property
+    def batch(self) -> int:
+        """Rows that go through the towers at once; on a GPU a measurement tells how many."""
+        return extraction_batch(self.params.profile.extract_batch, self.towers)
+
+    @cached_property
     def database(self) -> Database:
         """What predictions search."""
         return open_database(self.root, self.params, self.device.type)
@@ -252,7 +257,7 @@ class TrainedRun:
             self.towers,
             dtype=meta["dtype"],
             normalise=meta["normalised"],
-            batch=extraction_batch(profile.extract_batch, self.towers),
+            batch=self.batch,
             workers=profile.num_workers,
             prefetch_factor=profile.prefetch_factor,
             pin_memory=profile.pin_memory,

@@ -10,6 +10,7 @@ import pytest
 import torch
 from transformers import SiglipConfig, SiglipModel
 
+from mmhash.cli import doctor
 from mmhash.cli.checkpoint import check_checkpoint
 from mmhash.cli.doctor import EXPECTED, _batch, _memory, _sized, examine
 from mmhash.cli.estimates import (
@@ -202,6 +203,19 @@ def test_a_gpu_profile_without_a_gpu_fails_with_the_mend(
     for line in ("dataset", "checkpoint", "batch", "towers", "disk"):  # do not need the GPU
         assert f" {line}: " in shown
     assert "AMP" not in shown
+
+
+def test_a_gpu_that_is_full_in_a_slice_is_a_failed_line_and_no_end(
+    checkout: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> float:
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr(doctor, "training_seconds", full)
+    assert not examine()
+    shown = capsys.readouterr().out
+    assert "fail  training time: the GPU ran out of memory in a slice of the work -> " in shown
+    assert "extraction time: " in shown
 
 
 def test_the_tiny_checkpoint_is_found_sound(capsys: pytest.CaptureFixture[str]) -> None:

@@ -8,7 +8,7 @@ import torch
 from mmhash.encoders import batch
 from mmhash.encoders.batch import extraction_batch, fitting_batch
 from mmhash.encoders.checkpoint import Towers, load_checkpoint
-from mmhash.encoders.pixels import Pictures
+from mmhash.encoders.pixels import Pictures, tower_inputs
 
 GB, MB = 10**9, 10**6
 
@@ -83,6 +83,17 @@ def test_where_the_probe_does_not_fit_the_extraction_finds_the_batch_by_halving(
 ) -> None:
     put_in(Card(total=2 * GB, row=200 * MB), monkeypatch)
     assert fitting_batch(towers) == 8
+
+
+@pytest.mark.parametrize("patches", [1, 4, 16, 20])
+def test_the_pictures_that_are_measured_need_a_mask_as_real_ones_do(
+    naflex_folder: Path, patches: int
+) -> None:
+    """A naflex tower drops it, and takes another kernel, where no picture of a batch has pads."""
+    settings = load_checkpoint(str(naflex_folder), None, torch.device("cpu"), patches).pixels
+    mask = tower_inputs(batch.blank_pictures(settings, 3), settings)["pixel_attention_mask"]
+    assert mask.any(dim=1).all()
+    assert not mask.all() or patches == 1
 
 
 def test_a_number_is_taken_as_it_stands_and_a_cpu_has_one_of_its_own(

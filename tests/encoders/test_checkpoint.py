@@ -2,6 +2,8 @@ import json
 import logging
 import shutil
 from collections.abc import Callable
+from contextlib import nullcontext
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +11,8 @@ import huggingface_hub.constants
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
-from transformers import Siglip2Model, SiglipModel
+from torch.overrides import TorchFunctionMode
+from transformers import Siglip2Model, SiglipModel, masking_utils
 from transformers.models.siglip.image_processing_pil_siglip import SiglipImageProcessorPil
 from transformers.models.siglip2.image_processing_pil_siglip2 import Siglip2ImageProcessorPil
 
@@ -255,9 +258,18 @@ def test_fingerprint_follows_the_bytes(fixed_folder: Path, tmp_path: Path) -> No
 
 def test_compile_wraps_both_towers(fixed_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     compiled = []
-    monkeypatch.setattr(torch.nn.Module, "compile", lambda self: compiled.append(type(self)))
+    options: list[dict[str, bool]] = []
+
+    def compile_(self: torch.nn.Module, **asked: dict[str, bool]) -> None:
+        compiled.append(type(self).__name__)
+        options.append(asked["options"])
+
+    monkeypatch.setattr(torch.nn.Module, "compile", compile_)
     load_checkpoint(str(fixed_folder), None, CPU, compile_towers=True)
-    assert [cls.__name__ for cls in compiled] == ["SiglipVisionModel", "SiglipTextModel"]
+    assert compiled == ["SiglipVisionModel", "SiglipTextModel"]
+    # kernels by rule, not by a measurement: the same vectors each time
+    assert options == [{"deterministic": True}] * 2
+    torch._TorchCompileInductorWrapper(None, options[0], False)  # refuses unknown names
 
 
 def test_compiled_towers_agree_with_plain_ones(
@@ -270,7 +282,11 @@ def test_compiled_towers_agree_with_plain_ones(
     torch._dynamo.reset()
     if device == "cpu":  # traced as ever, then run as they are: no C++ compiler
         compile_ = torch.nn.Module.compile
-        monkeypatch.setattr(torch.nn.Module, "compile", lambda self: compile_(self, backend=eager))
+
+        def eagerly(self: torch.nn.Module, **_: object) -> None:
+            compile_(self, backend=eager)
+
+        monkeypatch.setattr(torch.nn.Module, "compile", eagerly)
     graphs: list[torch.fx.GraphModule] = []
 
     def eager(graph: torch.fx.GraphModule, _: list[torch.Tensor]) -> Callable[..., Any]:
@@ -288,6 +304,67 @@ def test_compiled_towers_agree_with_plain_ones(
         found = compiled.encode_texts(texts[:rows]).cpu()
         assert torch.cosine_similarity(found, towers.encode_texts(texts[:rows])).min() >= 0.9999
     assert bool(graphs) == (device == "cpu")
+
+
+def test_float32_on_cuda_is_float32_in_the_convolution_too(fixed_folder: Path) -> None:
+    before = torch.backends.cudnn.allow_tf32
+    try:
+        torch.backends.cudnn.allow_tf32 = True  # PyTorch's default; of other products it is False
+        load_checkpoint(str(fixed_folder), None, CPU)
+        assert not torch.backends.cudnn.allow_tf32
+        assert not torch.backends.cuda.matmul.allow_tf32
+    finally:
+        torch.backends.cudnn.allow_tf32 = before
+
+
+class Waits(TorchFunctionMode):
+    """Names what would wait for a device: copies to it that are not said to be non_blocking."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.found: list[str] = []
+
+    def __torch_function__(self, function, types, args=(), kwargs=None):
+        kwargs = kwargs or {}
+        result = function(*args, **kwargs)
+        if isinstance(result, torch.Tensor) and result.device.type == "meta":
+            from_cpu = function is torch.Tensor.to and args[0].device == CPU
+            if function is torch.tensor or (from_cpu and not kwargs.get("non_blocking")):
+                self.found.append(torch.overrides.resolve_name(function) or str(function))
+        return result
+
+
+def test_towers_do_not_wait_for_their_device(
+    folder: Path, pictures: list[Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The device "meta" stands for a GPU: its tensors have no values, so nothing can wait."""
+    monkeypatch.setattr(Towers, "_autocast", lambda self: nullcontext())
+    # transformers looks whether a naflex batch is without pads, the one wait that remains
+    monkeypatch.setattr(masking_utils, "_ignore_bidirectional_mask_sdpa", lambda *_, **__: False)
+    towers = load_checkpoint(str(folder), None, CPU)
+    batch, _ = decode(pictures, towers.pixels)
+    towers = replace(towers, model=towers.model.to("meta"), device=torch.device("meta"))
+    with Waits() as waits:
+        assert towers.image_vectors(batch).device.type == "meta"
+        assert towers.text_vectors(["a dog"]).device.type == "meta"
+    assert waits.found == []
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+@pytest.mark.parametrize("kind", ["images", "texts"])
+def test_towers_do_not_wait_for_the_gpu(fixed_folder: Path, pictures: list[Path], kind) -> None:
+    towers = load_checkpoint(str(fixed_folder), None, torch.device("cuda"))
+    batch, _ = decode(pictures, towers.pixels)
+    encode = {
+        "images": lambda: towers.encode_images(batch),
+        "texts": lambda: towers.encode_texts(["a dog"]),
+    }[kind]
+    encode()  # the first pass loads kernels and libraries
+    torch.cuda.set_sync_debug_mode("error")
+    try:
+        encode()
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")

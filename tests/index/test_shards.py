@@ -1,4 +1,5 @@
 import threading
+from collections.abc import Iterator
 from dataclasses import replace
 
 import faiss
@@ -7,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mmhash.index import shards
+from mmhash.index import kinds, shards
 from mmhash.index.kinds import build, build_asymmetric
 from mmhash.index.reference import brute_force
 from mmhash.index.search import search_complete
@@ -124,43 +125,102 @@ def test_what_fails_in_a_shard_is_not_lost():
         shards.search_shards([broken] * 2, [slice(0, 1), slice(1, 2)], codes(0, 1), 1)
 
 
-@pytest.mark.parametrize(("items", "gpus"), [(50, 3), (20, 2), (13, 1)])
-@pytest.mark.parametrize("make", [codes, vectors])
-def test_a_large_index_is_spread_over_the_gpus_that_can_be_seen(monkeypatch, make, items, gpus):
-    used = []  # numbers of the GPUs, whose classes those for the CPU play
+class Gpus:
+    """Three GPUs whose indexes those for the CPU play; ``room`` rows fit one of them."""
 
-    class Binary(faiss.IndexBinaryFlat):
-        def __init__(self, resources, bits, config):
-            super().__init__(bits)
-            used.append(config.device)
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.used: list[int] = []  # numbers of the GPUs, an index each
+        self.resources: list[object] = []  # what each of these indexes works in
+        self.made = 0  # resources
+        self.room = 1000
+        gpus = self
 
-    class Real(faiss.IndexFlatIP):
-        def __init__(self, resources, width, config):
-            super().__init__(width)
-            used.append(config.device)
+        class Resources:
+            def __init__(self) -> None:
+                gpus.made += 1
 
-    class Config:
-        device = 0
+        class OnGpu:
+            def __init__(self, resources, width, config):
+                super().__init__(width)
+                gpus.used.append(config.device)
+                gpus.resources.append(resources)
 
-    stand_ins = {
-        "get_num_gpus": lambda: 3,
-        "StandardGpuResources": object,
-        "GpuIndexBinaryFlat": Binary,
-        "GpuIndexBinaryFlatConfig": Config,
-        "GpuIndexFlatIP": Real,
-        "GpuIndexFlatConfig": Config,
-    }
-    for name, stand_in in stand_ins.items():
-        monkeypatch.setattr(faiss, name, stand_in, raising=False)
-    monkeypatch.setattr(shards, "ROWS_A_SHARD", 7)
-    base, queries = make(0, items), make(1, 6)
-    index = build(base, device="cuda")
-    assert used == list(range(gpus))
-    held = [gpu.ntotal for gpu in index.gpus]
-    assert held == [part.stop - part.start for part in shards.row_shards(items, gpus)]
+            def add(self, items):
+                if len(items) > gpus.room:
+                    raise RuntimeError(
+                        "Error in virtual void* faiss::gpu::StandardGpuResourcesImpl::allocMemory("
+                        "const faiss::gpu::AllocRequest&) at StandardGpuResources.cpp:452: Error: "
+                        "'err == cudaSuccess' failed: StandardGpuResources: alloc fail type "
+                        "FlatData (cudaMalloc error out of memory [2])\n"
+                    )
+                super().add(items)
+
+        class Config:
+            device = 0
+
+        stand_ins = {
+            "get_num_gpus": lambda: 3,
+            "StandardGpuResources": Resources,
+            "GpuIndexBinaryFlat": type("Binary", (OnGpu, faiss.IndexBinaryFlat), {}),
+            "GpuIndexBinaryFlatConfig": Config,
+            "GpuIndexFlatIP": type("Real", (OnGpu, faiss.IndexFlatIP), {}),
+            "GpuIndexFlatConfig": Config,
+        }
+        for name, stand_in in stand_ins.items():
+            monkeypatch.setattr(faiss, name, stand_in, raising=False)
+        monkeypatch.setattr(shards, "ROWS_A_SHARD", 7)
+
+
+@pytest.fixture
+def played(monkeypatch: pytest.MonkeyPatch) -> Iterator[Gpus]:
+    """Three GPUs that the CPU plays."""
+    kinds._resources.cache_clear()
+    yield Gpus(monkeypatch)
+    kinds._resources.cache_clear()
+
+
+def assert_exact(index, base: np.ndarray, queries: np.ndarray) -> None:
     found, expected = search_complete(index, queries, 9), brute_force(base, queries, 9)
     assert np.array_equal(found.rows, expected.rows)
     assert np.array_equal(found.distances, expected.distances)
+
+
+@pytest.mark.parametrize(("items", "gpus"), [(50, 3), (20, 2), (13, 1)])
+@pytest.mark.parametrize("make", [codes, vectors])
+def test_a_large_index_is_spread_over_the_gpus_that_can_be_seen(played, make, items, gpus):
+    base, queries = make(0, items), make(1, 6)
+    index = build(base, device="cuda")
+    assert played.used == list(range(gpus))
+    held = [gpu.ntotal for gpu in index.gpus]
+    assert held == [part.stop - part.start for part in shards.row_shards(items, gpus)]
+    assert_exact(index, base, queries)
+
+
+def test_all_indexes_on_a_gpu_share_what_faiss_reserves_there(played):
+    for make, items in ((codes, 50), (vectors, 50), (codes, 9)):
+        build(make(0, items), device="cuda")
+    assert played.used == [0, 1, 2, 0, 1, 2, 0]
+    assert played.made == 3
+    assert [played.resources[at] for at in (3, 4, 5, 6)] == [
+        played.resources[at] for at in (0, 1, 2, 0)
+    ]
+
+
+@pytest.mark.parametrize("make", [codes, vectors])
+def test_an_index_that_does_not_fit_the_gpus_is_searched_on_the_cpu(played, make, caplog):
+    played.room = 5
+    base, queries = make(0, 50), make(1, 6)
+    index = build(base, device="cuda")
+    assert index.gpus == ()
+    assert_exact(index, base, queries)
+    (said,) = caplog.messages
+    assert said == (
+        "the GPU has no room for the index of 50 items, which is searched on the CPU (StandardGpu"
+        "Resources: alloc fail type FlatData (cudaMalloc error out of memory [2]))"
+    )
+    played.room = 1000  # what FAISS began to reserve is not taken up again half made
+    assert_exact(build(base, device="cuda"), base, queries)
+    assert played.made == 1 + 3
 
 
 @pytest.mark.parametrize("make", [codes, vectors])

@@ -2,11 +2,13 @@
 
 import csv
 import dataclasses
+import gc
 import json
 import os
 import signal
 import subprocess
 import sys
+import weakref
 from functools import partial
 from pathlib import Path
 
@@ -22,6 +24,7 @@ from mmhash.losses.total import LossWeights
 from mmhash.models.config import AlignConfig, FusionConfig
 from mmhash.models.tagger import Tagger
 from mmhash.models.weights import TOWERS, load_tagger, load_tensors, tuned_towers
+from mmhash.training import loop
 from mmhash.training.batches import Features
 from mmhash.training.end_to_end import EndToEnd, TowerStore
 from mmhash.training.epoch import Run
@@ -371,6 +374,29 @@ def test_a_kill_while_the_data_set_is_encoded_costs_no_epoch(fixed_problem, monk
     monkeypatch.setattr(Run, "epoch", trains_again)
     fixed_problem.train("cut")
     assert fixed_problem.files("cut") == fixed_problem.files("whole")
+
+
+def test_the_run_has_let_go_of_its_memory_when_the_data_set_is_encoded(fixed_problem, monkeypatch):
+    made, alive = [], []
+
+    class Kept(Run):  # refers to itself, as PyTorch's import of its compiler keeps the first run
+        def __init__(self, *arguments):
+            super().__init__(*arguments)
+            self.itself = self
+            made.append(weakref.ref(self))
+
+    def encode(_):
+        alive.extend(run() is not None for run in made)
+
+    monkeypatch.setattr(loop, "Run", Kept)
+    gc.collect()
+    gc.disable()  # when it would come by itself is a matter of chance
+    try:
+        towers = dataclasses.replace(fixed_problem.towers, encode=encode)
+        fixed_problem.train(towers=towers, num_epochs=1)
+    finally:
+        gc.enable()
+    assert alive == [False]
 
 
 def test_halving_equals_a_run_configured_with_that_batch(fixed_problem, monkeypatch):

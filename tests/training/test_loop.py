@@ -2,12 +2,14 @@
 
 import csv
 import dataclasses
+import gc
 import json
 import os
 import re
 import signal
 import subprocess
 import sys
+import weakref
 from pathlib import Path
 
 import numpy as np
@@ -21,7 +23,7 @@ from mmhash.metrics.codes import code_metrics
 from mmhash.models.config import AlignConfig, ClassifierConfig, FusionConfig, HashConfig
 from mmhash.models.tagger import Tagger
 from mmhash.models.weights import load_tagger, load_tensors
-from mmhash.training import checkpoint
+from mmhash.training import checkpoint, loop
 from mmhash.training import epoch as epochs
 from mmhash.training.checkpoint import HISTORY_COLUMNS
 from mmhash.training.encode import encode
@@ -92,6 +94,23 @@ def test_last_best_and_top_are_named_by_epoch_and_map(bench):
     assert (out / "best.safetensors").read_bytes() == (out / "top" / best).read_bytes()
     _, metadata = load_tensors(out / "last.safetensors")
     assert metadata["epoch"] == "5"
+
+
+def test_a_deterministic_training_does_not_fill_memory_that_is_written_next(bench):
+    seen = []
+    filled = torch.utils.deterministic.fill_uninitialized_memory
+
+    def look(_):
+        seen.append(
+            (
+                torch.are_deterministic_algorithms_enabled(),
+                torch.utils.deterministic.fill_uninitialized_memory,
+            )
+        )
+
+    bench.train(num_epochs=1, on_epoch=look)
+    assert seen == [(True, False)]
+    assert torch.utils.deterministic.fill_uninitialized_memory == filled
 
 
 def test_two_runs_are_identical_whatever_was_drawn_before(bench):
@@ -258,6 +277,47 @@ def test_halving_equals_a_run_configured_with_that_batch(bench, monkeypatch, fro
     assert summary.out_of_memory_halvings == 2
     assert (summary.batch_size, summary.gradient_accumulation_steps) == (8, 4)
     assert "train.batch_size=8" in summary.notes[-1]
+
+
+@pytest.fixture
+def no_collector():
+    """Nothing that refers to itself goes away unasked: when it would is a matter of chance."""
+    gc.collect()
+    gc.disable()
+    yield
+    gc.enable()
+
+
+def runs_that_refer_to_themselves(monkeypatch):
+    """References to the runs that are made, as PyTorch's import of its compiler keeps the first."""
+    made = []
+
+    class Kept(epochs.Run):
+        def __init__(self, *arguments):
+            super().__init__(*arguments)
+            self.itself = self
+            made.append(weakref.ref(self))
+
+    monkeypatch.setattr(loop, "Run", Kept)
+    return made
+
+
+@pytest.mark.usefixtures("tiny_memory", "no_collector")
+def test_a_run_without_memory_has_let_go_of_it_when_the_next_one_starts(bench, monkeypatch):
+    made = runs_that_refer_to_themselves(monkeypatch)
+    out_of_memory_above(10, monkeypatch)
+    settings_used, alive = [], []
+    real = loop.start
+
+    def start(data, model, weights, settings, *others):
+        settings_used.append(settings.batch_size)
+        alive.extend(run for run in made if run() is not None)
+        return real(data, model, weights, settings, *others)
+
+    monkeypatch.setattr(loop, "start", start)
+    bench.train(on_oom="halve", num_epochs=1, **BIG)
+    assert settings_used == [32, 16, 8]
+    assert not alive
 
 
 @pytest.mark.usefixtures("tiny_memory")

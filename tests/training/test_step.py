@@ -20,7 +20,7 @@ CPU = torch.device("cpu")
 
 
 def rows_of(
-    device: torch.device, compiled: bool, epochs: int = 3, **values: str
+    device: torch.device, compiled: bool, epochs: int = 3, **values: str | bool
 ) -> list[dict[str, float]]:
     """Train a model whose β rises and whose last micro batch is smaller than the others."""
     settings = make_settings(batch_size=7, num_epochs=epochs, **values)
@@ -81,18 +81,34 @@ class Replayed:
 
 @pytest.mark.parametrize("on_oom", ["stop", "halve"])  # groups of micro batches, or one by one
 def test_the_gradients_of_a_step_outlive_the_next_replay(monkeypatch, on_oom: str) -> None:
-    monkeypatch.setattr(epoch, "compiled_step", lambda device: Replayed())
+    monkeypatch.setattr(epoch, "compiled_step", lambda *_: Replayed())
     plain, replayed = (rows_of(CPU, compiled, on_oom=on_oom) for compiled in (False, True))
     assert replayed == plain
 
 
-def test_on_cuda_the_step_is_replayed_as_a_graph(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("deterministic", [True, False])
+def test_on_cuda_the_step_is_replayed_as_a_graph(monkeypatch, deterministic: bool) -> None:
     asked = {}
     monkeypatch.setattr(torch, "compile", lambda f, **options: asked.update(options) or f)
-    step.compiled_step(torch.device("cuda"))
-    assert asked == {"mode": "reduce-overhead", "dynamic": False}
-    step.compiled_step(CPU)
-    assert asked["mode"] is None
+    step.compiled_step(torch.device("cuda"), deterministic)
+    graph, alike = "triton.cudagraphs", "deterministic"
+    assert asked == {"dynamic": False, "options": {graph: True, alike: deterministic}}
+    torch._TorchCompileInductorWrapper(None, asked["options"], False)  # refuses unknown names
+    step.compiled_step(CPU, deterministic)
+    assert not asked["options"][graph]
+
+
+def test_a_deterministic_training_is_compiled_to_the_same_code_each_time(monkeypatch) -> None:
+    asked = []
+
+    def plain(device: torch.device, deterministic: bool) -> step.StepTerms:
+        asked.append(deterministic)
+        return step.step_terms
+
+    monkeypatch.setattr(epoch, "compiled_step", plain)
+    for deterministic in (True, False):
+        rows_of(CPU, True, epochs=1, deterministic=deterministic)
+    assert asked == [True, False]
 
 
 def test_a_compiled_training_resumes_no_plain_one() -> None:

@@ -17,7 +17,7 @@ from mmhash.cli.estimates import (
     training_memory,
     training_seconds,
 )
-from mmhash.cli.findings import Finding, show
+from mmhash.cli.findings import Finding, estimated, show
 from mmhash.cli.tower_estimates import TowerLoad
 from mmhash.data.coco import image_path
 from mmhash.data.raw import ensure_raw, is_folder_dataset
@@ -99,9 +99,9 @@ def _findings(params: Params, timing: bool) -> Iterator[Finding]:
     if model.name != "zeroshot":
         yield from _memory(params, device, size, towers)
     if timing and "fail" not in (dataset.status, disk.status, batch.status):
-        yield _training_time(params, device, size, towers)
+        yield estimated("training time", lambda: _training_time(params, device, size, towers))
         if not is_folder_dataset(params.run.dataset):
-            yield _extraction_time(params, device, size)
+            yield estimated("extraction time", lambda: _extraction_time(params, device, size))
 
 
 def _python() -> Finding:
@@ -391,6 +391,7 @@ def _extraction_time(params: Params, device: torch.device, size: dict[str, float
             on_bad_image="skip",
             batch=batch,
             workers=params.profile.num_workers,
+            pin_memory=params.profile.pin_memory,
         )
 
     seconds = extraction_seconds(int(size["images"]), images.num_rows, extract_some)

@@ -1,7 +1,10 @@
 """Lines of a check-up: ok, warn or fail, what was seen, and the mend."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
+
+import torch
 
 Status = Literal["ok", "warn", "fail"]
 
@@ -25,3 +28,12 @@ def show(finding: Finding) -> bool:
     """Print a finding at once; return False where it is a failure."""
     print(finding.line(), flush=True)
     return finding.status != "fail"
+
+
+def estimated(name: str, estimate: Callable[[], Finding]) -> Finding:
+    """Return what ``estimate`` finds, or that the GPU has no room for the work that it measures."""
+    try:
+        return estimate()
+    except torch.OutOfMemoryError:
+        seen = "the GPU ran out of memory in a slice of the work"
+        return Finding("fail", name, seen, "-S run.hardware=emergency, or free the GPU")

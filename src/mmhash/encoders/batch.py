@@ -99,7 +99,12 @@ def _peak_bytes(towers: Towers, rows: int) -> int:
 
 
 def blank_pictures(settings: PixelSettings, rows: int) -> Pictures:
-    """Return ``rows`` black pictures that fill their grid, for measurements of time and memory."""
+    """Return ``rows`` black pictures, for measurements of time and memory.
+
+    They fill the grid of a naflex tower but for a row: without any pad it would need no mask, and
+    hardly a real batch is so.
+    """
     side = math.isqrt(settings.max_num_patches or 1)
     shape = empty_pictures(settings).pixels.shape[1:]
-    return Pictures(torch.zeros((rows, *shape), dtype=torch.uint8), torch.full((rows, 2), side))
+    grids = torch.tensor([[max(side - 1, 1), side]]).repeat(rows, 1)
+    return Pictures(torch.zeros((rows, *shape), dtype=torch.uint8), grids)

@@ -85,7 +85,8 @@ class Towers:
 
         The tower gets token ids and no attention mask: pads were attended to in the training.
         """
-        ids = token_ids(texts, self.tokenizer, self.token_length).to(self.device)
+        ids = token_ids(texts, self.tokenizer, self.token_length)
+        ids = ids.to(self.device, non_blocking=True)
         with self._autocast():
             pooled: torch.Tensor = self.model.get_text_features(input_ids=ids).pooler_output  # type: ignore[operator]
         return pooled.float()
@@ -140,9 +141,13 @@ def load_checkpoint(
         raise InputError(f"{folder / 'config.json'}: the vision tower has no pooling head")
     if precision != torch.float32:
         _store_products(model, precision)
+    # Else float32 would be TF32, of 10 bits, where the convolution cuts patches on CUDA; PyTorch's
+    # other products are what they say.
+    torch.backends.cudnn.allow_tf32 = False
     if compile_towers:
-        model.vision_model.compile()
-        model.text_model.compile()
+        for tower in (model.vision_model, model.text_model):
+            # Kernels chosen by rule: a measurement may choose others, which round differently.
+            tower.compile(options={"deterministic": True})
     return Towers(
         model=model,
         tokenizer=_load_tokenizer(folder),

@@ -169,15 +169,18 @@ def tower_inputs(pictures: Pictures, settings: PixelSettings) -> dict[str, torch
     grid; ``pixel_attention_mask`` (n, P) int32, 1 on the grid; ``spatial_shapes`` (n, 2).
     """
     device = pictures.pixels.device
-    mean = torch.tensor(settings.mean, dtype=torch.float32, device=device)
-    std = torch.tensor(settings.std, dtype=torch.float32, device=device)
+    # Made on the CPU and sent: made on a GPU they would wait for all that was asked of it before.
+    mean, std = (
+        torch.tensor(values, dtype=torch.float32).to(device, non_blocking=True)
+        for values in (settings.mean, settings.std)
+    )
     values = pictures.pixels.to(torch.float32) * settings.rescale
     if settings.kind == "fixed":
         return {"pixel_values": ((values - mean) / std).permute(0, 3, 1, 2).contiguous()}
     count, length, width = values.shape
     values = ((values.view(count, length, width // 3, 3) - mean) / std).view(count, length, width)
     on_grid = torch.arange(length) < pictures.grids.prod(dim=1, keepdim=True)
-    mask = on_grid.to(device=device, dtype=torch.int32)
+    mask = on_grid.to(device=device, dtype=torch.int32, non_blocking=True)
     return {
         "pixel_values": values * mask[..., None],
         "pixel_attention_mask": mask,

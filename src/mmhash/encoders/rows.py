@@ -24,7 +24,8 @@ def encode_pictures(
 
     ``chunks`` are what :func:`mmhash.encoders.pictures.decoded` yields for them. Yields once for
     every picture done. Chunks are gathered on the device to batches of readable pictures, so that
-    where a batch ends depends on the batch size alone. Nothing here waits for the device.
+    where a batch ends depends on the batch size alone. Nothing here waits for the device (but a
+    naflex tower, once a batch).
     """
     vectors: list[torch.Tensor] = []
     reasons: dict[int, str] = {}

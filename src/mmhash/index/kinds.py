@@ -31,11 +31,12 @@ FAISS's kinds share a batch out among all, and ``flat`` the rows where a query c
 Building twice gives the same bytes: random draws have fixed seeds, threads do not matter.
 """
 
+import logging
 import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
 
@@ -50,6 +51,8 @@ from mmhash.index.neighbours import Metric
 from mmhash.index.shards import row_shards
 from mmhash.index.vectors import unit_rows
 from mmhash.seeding import numpy_stream
+
+logger = logging.getLogger(__name__)
 
 KINDS = ("flat", "ivf", "hnsw", "multihash")
 # the first four bytes of the files that FAISS writes
@@ -107,9 +110,9 @@ def build(items: np.ndarray, kind: str = "flat", device: str = "cpu") -> SearchI
     """Index packed codes (n, B / 8) uint8 by Hamming distance, or real vectors (n, D) by cosine.
 
     ``device`` "cuda" puts a copy of a flat index on the GPU where one is present and FAISS was
-    built for it; a large one is shared out among all GPUs that can be seen. Raises InputError for
-    an unknown kind, real vectors in another kind than flat, an empty base or values that are not
-    finite.
+    built for it; a large one is shared out among all GPUs that can be seen. One that does not fit
+    stays on the CPU, with a warning: the results are the same. Raises InputError for an unknown
+    kind, real vectors in another kind than flat, an empty base or values that are not finite.
     """
     if kind not in KINDS:
         raise InputError(f"index.kind is {kind!r}; allowed: {', '.join(KINDS)}")
@@ -194,13 +197,33 @@ def _place(built: Any, metric: Metric, kind: str, device: str) -> SearchIndex:
     if kind != "flat" or device != "cuda" or gpus == 0:
         return SearchIndex(built, metric, kind)
     items = _flat_items(built, metric)
-    copies = [_on_gpu(items[rows], gpu) for gpu, rows in enumerate(row_shards(len(items), gpus))]
+    shards = row_shards(len(items), gpus)
+    try:
+        copies = [_on_gpu(items[rows], gpu) for gpu, rows in enumerate(shards)]
+    except RuntimeError as error:  # FAISS has no class of its own for a GPU that is full
+        _resources.cache_clear()  # the first use may have ended half way
+        logger.warning(
+            "the GPU has no room for the index of %d items, which is searched on the CPU (%s)",
+            len(items),
+            str(error).split("failed: ")[-1].strip(),
+        )
+        return SearchIndex(built, metric, kind)
     return SearchIndex(built, metric, kind, tuple(copies))
+
+
+@cache
+def _resources(gpu: int) -> Any:  # noqa: ARG001 - one for each
+    """Return what FAISS works in on GPU number ``gpu``, for all indexes there.
+
+    It reserves 1.5 GB of the GPU's memory and 256 MB of the host's. One search at a time may use
+    it, and so search indexes on one GPU.
+    """
+    return faiss.StandardGpuResources()
 
 
 def _on_gpu(items: np.ndarray, gpu: int) -> Any:
     """Return a flat index of ``items`` in the memory of GPU number ``gpu``."""
-    resources, width = faiss.StandardGpuResources(), items.shape[1]
+    resources, width = _resources(gpu), items.shape[1]
     copy: Any
     if items.dtype == np.uint8:  # index_cpu_to_gpu serves float indexes only
         binary = faiss.GpuIndexBinaryFlatConfig()

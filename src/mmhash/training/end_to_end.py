@@ -85,4 +85,5 @@ class TowerStore:
         text = self._towers.text_vectors(texts)
         if self._what.normalise:
             image, text = F.normalize(image), F.normalize(text)
-        return image, text, self.labels.index_select(0, rows).to(self.device).float()
+        labels = self.labels.index_select(0, rows).to(self.device, non_blocking=True)
+        return image, text, labels.float()

@@ -130,7 +130,9 @@ class Run:
         self.rows_together = 0 if alone else ROWS_TOGETHER
         self.steps_per_epoch = len(self.windows)
         self.compiled = compiled
-        self.step_terms: StepTerms = compiled_step(device) if compiled else step_terms
+        self.step_terms: StepTerms = step_terms
+        if compiled:
+            self.step_terms = compiled_step(device, settings.deterministic)
         self.val_rows = self.store.index(data.val_rows)
         self.val_captions = self.store.index(data.features.caption_offset[data.val_rows])
 

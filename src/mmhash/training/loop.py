@@ -5,6 +5,7 @@ classifier head with early stopping. Killed at any moment it continues from the 
 epoch, and ends with the bytes that an undisturbed run would have written.
 """
 
+import gc
 import logging
 import os
 from collections.abc import Callable, Iterator
@@ -14,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch.utils import deterministic
 
 from mmhash.encoders.device import describe_device
 from mmhash.errors import InputError
@@ -145,8 +147,7 @@ def train(
             current = _after_out_of_memory(current, model, ranks)
             halvings += 1
             _state_folder(cache, current.batch_size).mkdir(parents=True, exist_ok=True)
-            if device.type == "cuda":
-                torch.cuda.empty_cache()
+            _let_go(device)
 
     if halvings:
         notes.append(
@@ -165,6 +166,7 @@ def train(
         write_outputs(out, folder, progress, run.state, model, data.categories, described)
     if towers:
         del run  # its weights and moments would stand beside the towers that encode
+        _let_go(device)
         ranks.wait()
         towers.encode(out)
     if ranks.first:
@@ -329,6 +331,17 @@ def _after_out_of_memory(settings: TrainSettings, model: AnyConfig, ranks: Ranks
     return smaller
 
 
+def _let_go(device: torch.device) -> None:
+    """Free what a run that is over held in memory; no name may stand for it any more.
+
+    PyTorch imports its compiler under the first optimiser of a process. That leaves cycles which
+    hold the frames they were made under, the run with them, until the collector comes by.
+    """
+    gc.collect()
+    if device.type == "cuda":
+        torch.cuda.empty_cache()
+
+
 @contextmanager
 def _forked_random_state(device: torch.device) -> Iterator[None]:
     """Leave the caller's random state as it was: dropout inside towers draws from it."""
@@ -342,13 +355,17 @@ def _forked_random_state(device: torch.device) -> Iterator[None]:
 @contextmanager
 def _deterministic(enabled: bool) -> Iterator[None]:
     """Ask PyTorch for algorithms whose result does not depend on the order of threads."""
-    before = torch.get_deterministic_debug_mode()
+    debugged: Any = deterministic  # a module with properties, which its type does not have
+    before = torch.get_deterministic_debug_mode(), debugged.fill_uninitialized_memory
     if enabled:
         # cuBLAS is reproducible only with a workspace of fixed size, read at its first use.
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
-    # use_deterministic_algorithms does the same and imports the compiler first, for seconds.
+    # use_deterministic_algorithms also imports the compiler, for seconds, to tell it the same.
     torch.set_deterministic_debug_mode("error" if enabled else "default")
+    # A search for faults that comes with it, and writes most tensors twice.
+    debugged.fill_uninitialized_memory = False
     try:
         yield
     finally:
-        torch.set_deterministic_debug_mode(before)
+        mode, debugged.fill_uninitialized_memory = before
+        torch.set_deterministic_debug_mode(mode)

@@ -42,24 +42,28 @@ def step_terms(
     return terms["loss"], torch.stack([term.detach() for term in terms.values()], dim=1)
 
 
-def compiled_step(device: torch.device) -> StepTerms:
+def compiled_step(device: torch.device, deterministic: bool) -> StepTerms:
     """Return :func:`step_terms` compiled: on CUDA its kernels are replayed as one graph.
 
     Each size of a group of micro batches is compiled once, some tens of seconds at the start. On a
-    CPU it needs a C++ compiler. Results agree with the plain step up to rounding. Gradients that
-    are to outlive the next call go through :func:`keep_gradients`.
+    CPU it needs a C++ compiler. Results agree with the plain step up to rounding. Of kernels that
+    round differently ``deterministic`` takes the same each time; without it the faster one counts,
+    by a measurement. Gradients that are to outlive the next call go through :func:`keep_gradients`.
     """
     cuda = device.type == "cuda"
-    compiled: StepTerms = torch.compile(
-        step_terms, mode="reduce-overhead" if cuda else None, dynamic=False
-    )
+    # PyTorch's deterministic algorithms do not extend to what its compiler chooses. An option,
+    # unlike a setting of the compiler, holds in every thread.
+    options: dict[str, Any] = {"triton.cudagraphs": cuda, "deterministic": deterministic}
+    compiled: StepTerms = torch.compile(step_terms, dynamic=False, options=options)
 
     def call(*arguments: Any) -> tuple[Tensor, Tensor]:
         *tensors, scale, micros, dropout = arguments
         if cuda:
             torch.compiler.cudagraph_mark_step_begin()
         # A number would be part of the compiled code: a schedule would compile it every epoch.
-        loss, terms = compiled(*tensors, torch.tensor(scale, device=device), micros, dropout)
+        # Filled in on the device, where a copy of it would wait for all that was asked before.
+        beta = torch.full((), scale, device=device)
+        loss, terms = compiled(*tensors, beta, micros, dropout)
         return loss, terms.clone()  # the next replay overwrites what this one returns
 
     return call
