@@ -65,6 +65,15 @@ def test_a_pickled_array_is_refused(tmp_path: Path) -> None:
         read_npy(path)
 
 
+def test_an_archive_named_like_an_array_is_one_line_with_the_mend(tmp_path: Path) -> None:
+    path = tmp_path / "image.npy"
+    with path.open("wb") as stream:
+        np.savez(stream, np.zeros(3))
+    for mmap in (False, True):
+        with pytest.raises(InputError, match=r"image\.npy: an archive .* save it with numpy\.save"):
+            read_npy(path, mmap=mmap)
+
+
 @pytest.mark.parametrize("reader", [read_json, read_npy, read_table])
 def test_missing_and_truncated_files_give_one_line(tmp_path: Path, reader) -> None:
     with pytest.raises(InputError, match="no such file"):

@@ -103,11 +103,15 @@ def read_npy(path: Path | str, mmap: bool = False) -> np.ndarray:
     Raises :class:`InputError` naming the file where it is missing, truncated or no plain array.
     """
     try:
-        return np.load(path, mmap_mode="r" if mmap else None, allow_pickle=False)
+        array = np.load(path, mmap_mode="r" if mmap else None, allow_pickle=False)
     except FileNotFoundError:
         raise InputError(f"{path}: no such file") from None
     except (ValueError, OSError, EOFError) as error:
         raise InputError(f"{path}: not a readable .npy array ({error})") from None
+    if not isinstance(array, np.ndarray):  # np.load opens archives too, whatever they are called
+        array.close()
+        raise InputError(f"{path}: an archive (.npz), must be one array; save it with numpy.save")
+    return array
 
 
 def forget_pages(array: np.ndarray) -> None:

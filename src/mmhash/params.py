@@ -4,6 +4,7 @@ This module only validates. It is read by every stage and left out of the stages
 that a new key does not re-run the world; what a value does stands in the module that uses it.
 """
 
+import re
 import reprlib
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
@@ -352,7 +353,11 @@ def _one_line(path: Path | str, error: ValidationError) -> str:
     elif first["type"] == "value_error":
         text = f"{key + ': ' if key else ''}{first['ctx']['error']}"
     else:
-        text = f"{key} = {first['input']!r}: {first['msg'].replace('Input should', 'must')}"
+        allowed = re.sub("^(Input|List|String) should", "must", first["msg"])
+        allowed = allowed.replace(" after validation", "").replace(
+            "a valid boolean", "true or false"
+        )
+        text = f"{key} = {first['input']!r}: {allowed}"
     more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
     return f"{path}: {text}{more}"
 

@@ -1,3 +1,4 @@
+import logging
 import shutil
 import tracemalloc
 from dataclasses import replace
@@ -76,6 +77,48 @@ def test_absent_coco_fails_with_what_to_get(
     shown = capsys.readouterr().out
     assert "fail  dataset: coco2014 is not complete" in shown
     assert "annotations_trainval2014.zip" in shown
+
+
+@pytest.mark.parametrize(
+    ("name", "array", "said"),
+    [
+        ("image", np.zeros(4, dtype=np.float32), "image.npy: shape is (4,), must be (N, D)"),
+        ("image", np.zeros((4, 3)), "image.npy: type is float64, must be float16 or float32"),
+        ("labels", np.zeros((3, 2), dtype=np.uint8), "labels.npy: has 3 rows"),
+    ],
+)
+def test_features_that_a_run_would_refuse_fail(
+    checkout: Path, capsys: pytest.CaptureFixture[str], name: str, array: np.ndarray, said: str
+) -> None:
+    features_of_one_own(checkout)
+    np.save(checkout / "data/features" / f"{name}.npy", array)
+    assert not examine(timing=False)
+    assert f"fail  dataset: features is not complete -> {checkout}" in (
+        shown := capsys.readouterr().out
+    )
+    assert said in shown
+
+
+def test_no_alignment_is_spoken_of_where_image_and_text_differ_in_width(
+    checkout: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    features_of_one_own(checkout)
+    assert examine(timing=False)
+    assert "ok    towers: frozen\n" in capsys.readouterr().out
+
+
+def features_of_one_own(checkout: Path) -> None:
+    """Let the run be one on four rows of features, images 3 and texts 2 wide."""
+    set_value(checkout, "dataset: sample ", "dataset: features ")
+    root = checkout / "data/features"
+    root.mkdir(parents=True)
+    rng = np.random.default_rng(0)
+    np.save(root / "image.npy", rng.random((4, 3), dtype=np.float32))
+    np.save(root / "text.npy", rng.random((4, 2), dtype=np.float32))
+    np.save(root / "labels.npy", np.eye(4, 2, dtype=np.uint8))
+    np.save(root / "image_id.npy", np.arange(4))
+    np.save(root / "split.npy", np.array([0, 0, 2, 3], dtype=np.uint8))
+    (root / "categories.json").write_text('["cat", "dog"]', encoding="utf-8")
 
 
 def test_a_checkpoint_without_weights_fails(
@@ -231,6 +274,16 @@ def test_the_time_estimate_grows_with_rows_and_epochs(params: Params) -> None:
     small = training_seconds(256, 16, model, weights, settings, torch.device("cpu"))
     large = training_seconds(25_600, 16, model, weights, settings, torch.device("cpu"))
     assert 0 < small < large
+
+
+def test_the_slices_of_the_time_estimate_do_not_speak_as_a_training_does(
+    params: Params, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level(logging.INFO, logger="mmhash"):
+        settings = replace(train_settings(params), num_epochs=1)
+        model = model_config(params, 8, 8, 3)
+        training_seconds(64, 8, model, loss_weights(params), settings, torch.device("cpu"))
+    assert caplog.messages == []
 
 
 def test_the_memory_estimate_counts_every_weight(params: Params) -> None:

@@ -286,6 +286,10 @@ def test_missing_files_are_listed(root):
     fails_with(lambda: read_feature_folder(root), ": split.npy not there")
 
 
+def test_a_folder_that_does_not_exist_is_said_to_be_missing(root):
+    fails_with(lambda: read_feature_folder(root / "absent"), "absent: no such folder", "root")
+
+
 def test_a_truncated_array_is_named(root):
     save(root, arrays_of())
     data = (root / "image.npy").read_bytes()

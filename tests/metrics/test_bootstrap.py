@@ -65,6 +65,15 @@ def test_the_seed_decides_the_interval():
     assert first[0] < average_precision_score(labels, scores) < first[1]
 
 
+def test_the_interval_of_a_nearly_perfect_ranking_ends_at_one():
+    labels = np.tile([[1, 0], [0, 1]], (25, 1)).astype(np.uint8)
+    scores = labels.astype(np.float64)
+    scores[0] = [0.5, 0.5]  # still right in one class, tied with nothing
+    scores[1] = [0.6, 0.4]
+    low, high = bootstrap_map(scores, labels, 200, np.random.default_rng(0))
+    assert 0 < low < average_precision_score(labels, scores) <= high <= 1
+
+
 def test_the_interval_surrounds_the_figure_although_copies_raise_rare_classes():
     rng = np.random.default_rng(0)
     labels = (rng.random((300, 20)) < 0.02).astype(np.uint8)

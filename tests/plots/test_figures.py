@@ -1,9 +1,19 @@
 """What the pictures show."""
 
+import itertools
+
 import numpy as np
 import pytest
+from matplotlib.figure import Figure
 
 from mmhash.plots import figures, heat_maps, tables
+
+
+def title_is_inside(figure: Figure) -> bool:
+    figure.draw_without_rendering()
+    title = next(text for text in figure.texts if text.get_text() == figure.get_suptitle())
+    extent = title.get_window_extent()
+    return extent.x0 >= 0 and extent.x1 <= figure.bbox.x1
 
 
 def test_many_classes_show_the_best_and_the_worst() -> None:
@@ -96,6 +106,58 @@ def test_the_reliability_diagram_gives_the_calibration_error_before_and_after() 
     assert texts == ["raw, ECE 0.1500", "calibrated, ECE 0.0000"]
     assert below.lines[0].get_ydata().tolist() == [30, 10]
     assert below.get_yscale() == "log"
+
+
+def test_with_a_single_head_the_titles_fit_the_picture() -> None:
+    reliability = {
+        "head": ["knn", "knn"],
+        "kind": ["raw", "calibrated"],
+        "bin": [0, 0],
+        "score": [0.1, 0.2],
+        "frequency": [0.2, 0.2],
+        "count": [30, 30],
+    }
+    frequency = {"head": ["knn"], "class": ["cat"], "images": [9], "AP": [0.5]}
+    with figures.style():
+        for figure in (
+            figures.reliability_figure(reliability, "features, test, 64 bits"),
+            figures.frequency_figure(frequency, "features, test, 64 bits"),
+        ):
+            assert title_is_inside(figure)
+
+
+def test_the_legend_of_the_reliability_diagram_covers_no_point() -> None:
+    table = {
+        "head": ["knn"] * 4,
+        "kind": ["raw", "raw", "calibrated", "calibrated"],
+        "bin": [1, 3, 4, 9],
+        "score": [0.15, 0.35, 0.45, 0.95],
+        "frequency": [0.9, 1.0, 1.0, 1.0],
+        "count": [5, 5, 5, 5],
+    }
+    with figures.style():
+        figure = figures.reliability_figure(table, "features, test")
+        figure.draw_without_rendering()
+    axis = figure.axes[0]
+    covered = axis.get_legend().get_window_extent()
+    points = zip(table["score"], table["frequency"], strict=True)
+    assert not any(covered.contains(*axis.transData.transform(point)) for point in points)
+
+
+@pytest.mark.parametrize("classes", [2, 6, 20])
+def test_the_heat_maps_of_few_and_of_many_classes_do_not_overlap(classes: int) -> None:
+    names = ["cat", "dog", "car", "boat", "tree", "hat"][:classes]
+    names += [f"dining table {number}" for number in range(classes - len(names))]
+    labels = np.ones((3, classes), dtype=np.uint8)
+    heads = ("knn", "classifier", "hybrid")
+    scores = {head: np.ones((3, classes)) for head in heads}
+    table = tables.confusion_table(scores, labels, dict.fromkeys(heads, 0.5), names)
+    with figures.style():
+        figure = heat_maps.confusion_figure(table, "features, test, 64 bits")
+        figure.draw_without_rendering()
+    panels = [axis.get_tightbbox() for axis in figure.axes if axis.get_visible() and axis.images]
+    assert len(panels) == 4
+    assert not any(a.overlaps(b) for a, b in itertools.combinations(panels, 2))
 
 
 @pytest.mark.parametrize(("panels", "grid"), [(1, (1, 1)), (4, (2, 2)), (5, (2, 3))])

@@ -20,7 +20,7 @@ from mmhash.cli.estimates import (
 from mmhash.cli.findings import Finding, estimated, show
 from mmhash.cli.tower_estimates import TowerLoad
 from mmhash.data.coco import image_path
-from mmhash.data.raw import ensure_raw, is_folder_dataset
+from mmhash.data.raw import ensure_raw, is_folder_dataset, open_feature_dataset
 from mmhash.encoders.batch import extraction_batch
 from mmhash.encoders.checkpoint import load_checkpoint
 from mmhash.encoders.device import choose_device, choose_precision, describe_device
@@ -77,7 +77,7 @@ def _findings(params: Params, timing: bool) -> Iterator[Finding]:
     dataset = _dataset(params)
     yield dataset
     yield _checkpoint(params)
-    size = _size(params)
+    size = _size(params, dataset.status != "fail")
     model = _model(params, size)
     settings = train_settings(params, model)
     batch = _batch(model, settings, int(size["train"]))
@@ -143,8 +143,9 @@ def _dataset(params: Params) -> Finding:
     if params.run.dataset == "sample":
         drawn = "drawn" if root.is_dir() else "will be drawn by dvc repro"
         return Finding("ok", "dataset", f"sample, {drawn} in {params.dataset.root}")
+    check = open_feature_dataset if params.run.dataset == "features" else ensure_raw
     try:
-        ensure_raw(params.run.dataset, root)
+        check(params.run.dataset, root)
     except InputError as error:
         return Finding("fail", "dataset", f"{params.run.dataset} is not complete", str(error))
     return Finding("ok", "dataset", f"{params.run.dataset} in {params.dataset.root}")
@@ -171,7 +172,7 @@ def _checkpoint(params: Params) -> Finding:
     return Finding("warn", "checkpoint", f"{source.checkpoint} is not in the local cache", mend)
 
 
-def _size(params: Params) -> dict[str, float]:
+def _size(params: Params, readable: bool) -> dict[str, float]:
     """Return how many images, val rows, captions, classes and dimensions the run has."""
     features, manifest = Path("features"), Path("data/manifest.json")
     extracted = manifest.is_file() and read_json(manifest)["dataset"] == params.run.dataset
@@ -190,7 +191,7 @@ def _size(params: Params) -> dict[str, float]:
         }
     if params.run.dataset == "features":
         root = dvc_root() / params.dataset.root
-        if not (root / "image.npy").is_file():
+        if not readable:
             return _sized(EXPECTED["coco2014"])
         image, text = (read_npy(root / f"{name}.npy", mmap=True) for name in ("image", "text"))
         classes = read_npy(root / "labels.npy", mmap=True).shape[1]
@@ -202,7 +203,7 @@ def _size(params: Params) -> dict[str, float]:
                 "classes": classes,
                 "width": image.shape[1],
             }
-        )
+        ) | {"text_width": text.shape[-1]}
     return _sized(EXPECTED[params.run.dataset])
 
 
@@ -263,8 +264,8 @@ def _towers(params: Params, model: AnyConfig) -> Finding:
         kept = "on" if params.profile.gradient_checkpointing else "off"
         rate = f"train.lr_towers {params.train.lr_towers:g}"
         return Finding("ok", "towers", f"{part} learn, {rate}, gradient checkpointing {kept}")
-    two_directions = isinstance(model, ModelConfig) and model.two_directions
-    if two_directions and not params.align.projection and params.loss.cosine_weight:
+    aligned = isinstance(model, ModelConfig) and model.aligned
+    if aligned and not params.align.projection and params.loss.cosine_weight:
         return Finding(
             "ok",
             "towers",

@@ -1,9 +1,11 @@
 """How long and how large a run will be: measured on a slice of the same work, then scaled."""
 
+import logging
 import math
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -43,6 +45,19 @@ def synthetic_data(rows: int, val_rows: int, model: AnyConfig) -> TrainingData:
     return TrainingData(features, np.arange(rows), np.arange(rows, n), names)
 
 
+@contextmanager
+def _without_its_log() -> Iterator[None]:
+    """Keep quiet about rates and losses of a training on random numbers; warnings stay."""
+    logger = logging.getLogger("mmhash.training")
+    before = logger.level
+    logger.setLevel(logging.WARNING)
+    try:
+        yield
+    finally:
+        logger.setLevel(before)
+
+
+@_without_its_log()
 def training_seconds(
     rows: int,
     val_rows: int,

@@ -154,6 +154,11 @@ def assemble(
 
 def require_feature_files(root: Path) -> None:
     """Raise :class:`InputError` unless the folder and every file of it that must exist does."""
+    if not root.is_dir():
+        raise InputError(
+            f"{root}: no such folder; set datasets.features.root to the one that holds "
+            f"{', '.join(FEATURE_FILES)}"
+        )
     missing = [name for name in FEATURE_FILES if not (root / name).is_file()]
     if missing:
         raise InputError(

@@ -83,7 +83,11 @@ def centred_interval(
 def bootstrap_map(
     scores: np.ndarray, labels: np.ndarray, samples: int, rng: np.random.Generator
 ) -> tuple[float, float]:
-    """Return the 95 % interval of macro mAP over ``samples`` resamples of the images."""
+    """Return the 95 % interval of macro mAP over ``samples`` resamples of the images.
+
+    Moving it to the figure may carry an end past 0 or 1, where no mAP can be: it is cut there.
+    """
     counts = resample_counts(len(scores), samples, rng)
     figure = float(np.nanmean(average_precision(scores, labels)))
-    return centred_interval(resampled_map(scores, labels, counts), figure)
+    low, high = centred_interval(resampled_map(scores, labels, counts), figure)
+    return max(low, 0.0), min(high, 1.0)

@@ -37,6 +37,7 @@ SERIES = {
     **dict.fromkeys(("fused", "gap"), (GREEN, ":")),
 }
 MOST_CLASSES = 120  # a taller picture cannot be read; best and worst are shown
+TITLE_WIDTH = 6.4  # inches that a title over all panels takes, also where there is a single panel
 STYLE: Any = {  # matplotlib types the keys as literals
     "figure.constrained_layout.use": True,
     "font.family": "DejaVu Sans",  # comes with matplotlib: the same picture on every machine
@@ -130,7 +131,7 @@ def training_figure(table: Table, title: str, subject: str) -> Figure:
 def reliability_figure(table: Table, subject: str) -> Figure:
     """Draw observed frequency against score of each head, with the number of pairs below."""
     heads = list(dict.fromkeys(table["head"]))
-    figure = Figure(figsize=(3.3 * len(heads) + 0.8, 5.4))
+    figure = Figure(figsize=(max(3.3 * len(heads) + 0.8, TITLE_WIDTH), 5.4))
     axes = figure.subplots(
         2, len(heads), squeeze=False, sharex=True, sharey="row", height_ratios=[3, 1]
     )
@@ -149,7 +150,7 @@ def reliability_figure(table: Table, subject: str) -> Figure:
             above.plot(x, y, dash, color=colour, marker=marker, markerfacecolor=face, label=label)
             below.plot(x, count, dash, color=colour, marker=marker, markerfacecolor=face)
         above.set(title=HEADS[head], xlim=(0, 1), ylim=(0, 1.02))
-        above.legend(fontsize=8, loc="upper left")
+        above.legend(fontsize=8, loc="best")
         below.set(xlabel="mean score of the bin", yscale="log")
     axes[0, 0].set_ylabel("share of pairs with the label")
     axes[1, 0].set_ylabel("pairs (log scale)")
@@ -176,7 +177,7 @@ def distance_figure(table: Table, subject: str) -> Figure:
 def frequency_figure(table: Table, subject: str) -> Figure:
     """Draw AP against the number of images of each class, one panel a head."""
     heads = list(dict.fromkeys(table["head"]))
-    figure = Figure(figsize=(3.9 * len(heads) + 0.6, 4.2))
+    figure = Figure(figsize=(max(3.9 * len(heads) + 0.6, TITLE_WIDTH), 4.2))
     axes = figure.subplots(1, len(heads), sharey=True, squeeze=False)[0]
     for axis, head in zip(axes, heads, strict=True):
         colour, marker, _ = LOOKS[head]

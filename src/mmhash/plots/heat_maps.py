@@ -26,7 +26,8 @@ def confusion_figure(table: Table, subject: str) -> Figure:
         for name, row, column, value in _rows(table, "source", "row", "column", "share"):
             if name == source:
                 share[row - 1, column - 1] = value
-        image = axis.imshow(share, vmin=0, vmax=1, cmap="viridis")
+        # The layout keeps panels of any shape apart, but not those that insist on being square.
+        image = axis.imshow(share, vmin=0, vmax=1, cmap="viridis", aspect="auto")
         axis.grid(visible=False)
         axis.set_xticks(range(size), classes, rotation=90, fontsize=8)
         axis.set_yticks(range(size), classes, fontsize=8)
