@@ -19,9 +19,9 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "src"))
 
 import faiss
+from index import BITS, K, codes, duration, measure, times_flat
 from machine import machine_name
 
-from index import BITS, K, codes, duration, measure, times_flat
 from mmhash.files import write_json
 from mmhash.index import kinds, multihash
 from mmhash.index.neighbours import kth_distance
