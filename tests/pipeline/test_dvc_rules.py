@@ -7,6 +7,7 @@ from types import ModuleType
 from typing import Any
 
 import pytest
+from dvc.utils.hydra import apply_overrides
 from ruamel.yaml import YAML
 
 from mmhash.params import CROSS_MODAL, Params
@@ -131,12 +132,29 @@ def test_nothing_unpickles_and_no_shell_is_started() -> None:
                 assert not (isinstance(node.value, ast.Name) and node.value.id == "torch"), file
 
 
-def test_setting_a_parameter_and_back_leaves_the_file_as_it_was(tmp_path: Path) -> None:
-    from dvc.utils.serialize import modify_yaml
-
+@pytest.mark.parametrize(
+    "changes",
+    [
+        ["hash.bits=128", "hash.bits=64"],
+        ["fusion.mlp_dims=[256]", "fusion.mlp_dims=[]", "fusion.mlp_dims=[1024,512]"],
+        ["agch.graph_dims=[]", "agch.graph_dims=[4096,2048]"],
+        ["agch.milestones=[3,5]", "agch.milestones=[]"],
+        ["ucmfh.milestones=[3,5]", "ucmfh.milestones=[]", "ucmfh.milestones=null"],
+        [
+            "zeroshot.prompts=[]",
+            "zeroshot.prompts=['a photo of a {}.','a picture with a {} in it.',"
+            "'there is a {} in the scene.']",
+        ],
+    ],
+    ids=lambda changes: changes[0].partition("=")[0],
+)
+def test_setting_a_parameter_and_back_leaves_the_file_as_it_was(
+    tmp_path: Path, changes: list[str]
+) -> None:
+    # dvc exp run -S writes every list anew, without the comment in its line
     copy = tmp_path / "params.yaml"
     copy.write_bytes((ROOT / "params.yaml").read_bytes())
-    for bits in (128, 64):
-        with modify_yaml(str(copy)) as values:
-            values["hash"]["bits"] = bits
+    for change in changes:
+        apply_overrides(str(copy), [change])
+        assert YAML(typ="safe").load(copy)
     assert copy.read_bytes() == (ROOT / "params.yaml").read_bytes()
