@@ -15,6 +15,7 @@ from mmhash.evaluation import (
     evaluate_image_only,
     evaluate_retrieval,
     evaluated_dataset,
+    headline,
     score_split,
     search_cost,
     with_hybrid,
@@ -29,7 +30,7 @@ OUT = Path("predictions")
 
 
 def main() -> None:
-    """Write ``predictions/`` and ``metrics/eval.json``."""
+    """Write ``predictions/``, ``metrics/eval.json`` and ``metrics/headline.json``."""
     params = load_params()
     knn = params.knn
     with measured("evaluate", params.profile.vram_alert_gb) as cost:
@@ -78,6 +79,7 @@ def main() -> None:
             write_table(OUT / split / "across_by_distance.parquet", curve)
         write_json(OUT / "thresholds.json", thresholds)
         write_json("metrics/eval.json", figures)
+        write_json("metrics/headline.json", headline(figures))
         test = splits["test"]
         cost.update(search_cost(retriever, test.queries, test.soft))
 

@@ -15,6 +15,7 @@ from mmhash.evaluation import (
     evaluate_heads,
     evaluate_image_only,
     evaluate_retrieval,
+    headline,
     search_cost,
     with_hybrid,
 )
@@ -293,3 +294,30 @@ def test_the_search_that_is_configured_is_timed_and_advised_on(
     assert readings["knn_query_ms_mean"] == (1 if distance == "hamming" else 12.34)
     assert len(caplog.messages) == (0 if distance == "hamming" else 1)
     assert all("12.3 ms" in line for line in caplog.messages)
+
+
+def test_the_headline_is_a_copy_of_what_a_comparison_starts_with() -> None:
+    def head(mean: float) -> dict[str, float]:
+        names = ("mAP", "mAP_low", "mAP_high", "F1_micro", "P@5")
+        return {name: mean + place / 100 for place, name in enumerate(names)}
+
+    figures: dict[str, Any] = {
+        "val": {"knn": head(0.1)},
+        "test": {"knn": head(0.2), "classifier": head(0.4)},
+        "retrieval": {"test": {"mAP@50": 0.7, "mAP@all": 0.5}},
+        "across": {},
+    }
+    found = headline(figures)
+    assert found == {
+        "val_mAP_knn": 0.1,
+        "mAP_knn": 0.2,
+        "mAP_classifier": 0.4,
+        "mAP_low_knn": pytest.approx(0.21),
+        "mAP_high_knn": pytest.approx(0.22),
+        "F1_micro_knn": pytest.approx(0.23),
+        "P@5_knn": pytest.approx(0.24),
+        "retrieval_mAP@50": 0.7,
+    }
+    figures["across"] = {"test": {"image_to_text": {"mAP@50": 0.3}, "text_to_image": {"mAP@50": 1}}}
+    across = {"image_to_text_mAP@50": 0.3, "text_to_image_mAP@50": 1}
+    assert headline(figures) == found | across

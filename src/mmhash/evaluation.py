@@ -276,6 +276,24 @@ def evaluate_heads(
     return figures, thresholds
 
 
+def headline(figures: dict[str, Any]) -> dict[str, float]:
+    """Return the dozen figures that a comparison starts with, ``metrics/headline.json``.
+
+    ``figures`` are those of ``metrics/eval.json``, of which they are copies: mAP of every head on
+    test, that of the votes with its interval, F1 and P@5 too, mAP@50 of the codes, and of image to
+    text and back where that was measured.
+    """
+    test, found = figures["test"], {"val_mAP_knn": figures["val"]["knn"]["mAP"]}
+    found |= {f"mAP_{head}": test[head]["mAP"] for head in HEADS if head in test}
+    found |= {f"{name}_knn": test["knn"][name] for name in ("mAP_low", "mAP_high", "F1_micro")}
+    found["P@5_knn"] = test["knn"]["P@5"]
+    found["retrieval_mAP@50"] = figures["retrieval"]["test"]["mAP@50"]
+    for task in ("image_to_text", "text_to_image"):
+        if task in figures["across"].get("test", {}):
+            found[f"{task}_mAP@50"] = figures["across"]["test"][task]["mAP@50"]
+    return found
+
+
 def evaluate_image_only(
     dataset: Dataset,
     tagger: Tagger | CrossModalHasher,

@@ -51,14 +51,18 @@ def test_the_head_says_where_predictions_search_another_database(
     ],
 )
 def test_a_missing_file_costs_its_section_only(
-    make_outputs: Callable[..., Any], name: str, section: str
+    make_outputs: Callable[..., Any], name: str, section: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     made = make_outputs()
+    page_values(made.run())
+    assert not any("empty sections" in line for line in caplog.messages)
     (made.root / name).unlink()
     values, _ = page_values(made.run())
     missing = {key for key, value in values["sections"].items() if "missing" in value}
     assert missing == {section}
     assert name in values["sections"][section]["missing"]
+    count = len(values["sections"])
+    assert caplog.messages[-1] == f"empty sections: 1 of {count}; dvc repro fills them"
 
 
 def test_a_clone_with_figures_only_has_a_headline(

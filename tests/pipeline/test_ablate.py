@@ -90,3 +90,23 @@ def test_rows_run_once_stop_cleanly_and_go_on(
 
     assert Path("params.yaml").read_bytes() == params
     assert shell(checkout, "git", "status", "--porcelain").stdout == "?? reports/\n"
+
+
+@pytest.mark.parametrize(
+    ("dataset", "seeds", "said"),
+    [
+        ("sample", 3, ""),
+        ("sample", 5, ""),
+        ("sample", 1, "the table of sample, 3 seeds,"),
+        ("wiki", 3, "the table of sample, 3 seeds,"),
+    ],
+)
+def test_a_table_of_more_seeds_or_other_data_is_not_replaced_in_silence(
+    tmp_path: Path, dataset: str, seeds: int, said: str
+) -> None:
+    file = tmp_path / "C4.csv"
+    assert ablate._last_table(file, dataset, seeds) == ""
+    file.write_text("study,dataset,row,n\nC4,sample,tau 0.03,3\n", encoding="utf-8")
+    assert ablate._last_table(file, dataset, seeds) == said
+    file.write_text("row,distance\n16 bits,hamming\n", encoding="utf-8")  # search costs
+    assert ablate._last_table(file, dataset, seeds) == ""

@@ -40,7 +40,11 @@ def test_a_clone_runs_once_reruns_what_a_parameter_touches_and_takes_results_bac
     first = shell(checkout, "dvc", "repro")
     assert len(stages_that_ran(first.stdout)) == 10
     reference = contents(checkout)
-    assert json.loads((checkout / "metrics/eval.json").read_text())["test"]["knn"]["mAP"] > 0.3
+    figures = json.loads((checkout / "metrics/eval.json").read_text())
+    assert figures["test"]["knn"]["mAP"] > 0.3
+    few = json.loads((checkout / "metrics/headline.json").read_text())
+    assert few["mAP_knn"] == figures["test"]["knn"]["mAP"]
+    assert few["retrieval_mAP@50"] == figures["retrieval"]["test"]["mAP@50"]
 
     again = shell(checkout, "dvc", "repro")
     assert "Data and pipelines are up to date." in again.stdout

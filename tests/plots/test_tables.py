@@ -88,6 +88,22 @@ def test_terms_that_are_no_part_of_the_loss_are_not_drawn() -> None:
     ]
 
 
+@pytest.mark.parametrize(
+    ("scales", "also", "drawn"),
+    [
+        ([1.0, 1.0], {}, False),
+        ([1.0, 2.0], {}, True),  # UCMFH may follow a schedule
+        ([1.0, 1.0], {"loss_classification": [0.2, 0.1]}, True),
+    ],
+)
+def test_a_hash_scale_that_a_cross_modal_method_does_not_have_is_not_drawn(
+    scales: list[float], also: tables.Table, drawn: bool
+) -> None:
+    history: tables.Table = {"epoch": [0.0, 1.0], "loss": [2.0, 1.0], "hash_scale": scales, **also}
+    panels = set(tables.training_table(history)["panel"])
+    assert (tables.PANELS["hash_scale"][0] in panels) == drawn
+
+
 def test_health_of_codes_is_a_table_of_its_own_and_zeros_are_shown() -> None:
     history: tables.Table = {
         "epoch": [0.0, 1.0],

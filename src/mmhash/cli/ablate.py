@@ -1,5 +1,6 @@
 """``mmhash ablate``: run what a study needs as DVC experiments, then write its table."""
 
+import csv
 import logging
 import signal
 import time
@@ -178,6 +179,22 @@ def _duration(seconds: float) -> str:
     return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
 
 
+def _last_table(file: Path, dataset: str, seeds: int) -> str:
+    """Return what a table is of that is worth more than a new one; "" where there is none.
+
+    One of more seeds, or of another data set; a table of search costs does not say.
+    """
+    try:
+        with file.open(encoding="utf-8", newline="") as stream:
+            row = next(csv.DictReader(stream), {})
+    except OSError:
+        return ""
+    data, count = row.get("dataset", ""), row.get("n", "")
+    if not data or not count.isdecimal() or (data == dataset and int(count) <= seeds):
+        return ""
+    return f"the table of {data}, {count} seed{'s' if int(count) > 1 else ''},"
+
+
 def _report(
     job: Job,
     runs: Mapping[str, Sequence[Record]],
@@ -222,6 +239,11 @@ def _report(
     for name, draw in drawn.items():
         with figures.style():
             figures.save_png(OUT / f"{name}.png", draw(), dpi)
+    if last := _last_table(OUT / f"{study.id}.csv", origin.dataset, job.seeds):
+        logger.warning(
+            "%s held %s and now holds what has just run; git keeps what was committed",
+            *(OUT / f"{study.id}.md", last),
+        )
     columns = list(records[0])
     table = {column: [record[column] for record in records] for column in columns}
     tables.write_csv(OUT / f"{study.id}.csv", table)

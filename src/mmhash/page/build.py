@@ -56,6 +56,9 @@ def page_values(run: Run) -> tuple[Section, dict[str, str]]:
     add("experiments", lambda: compared.experiments(run, values))
     add("ablations", lambda: compared.ablations(run.root / "reports/ablations"))
     add("cost", lambda: overview.cost(run))
+    empty = sum("missing" in section for section in sections.values())
+    if empty:
+        logger.warning("empty sections: %d of %d; dvc repro fills them", empty, len(sections))
 
     # Thumbnails go to the first of these while there is room.
     order = [*worst, *by_bit, *crossed, *explorer.query_ids(asked)]

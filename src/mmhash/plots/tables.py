@@ -158,11 +158,14 @@ def training_table(history: Table) -> Table:
 
     ``series`` is ``train`` or ``val``. A term that is absent or zero at every epoch was not part
     of the loss and is left out. Without a classification loss ``val_mAP`` is that across
-    modalities.
+    modalities, and a hash scale that stays 1 is none of the method's.
     """
     panels = {name: panel for name, panel in PANELS.items() if any(history.get(name, []))}
-    if "val_mAP" in panels and "loss_classification" not in history:
-        panels["val_mAP"] = ACROSS_PANEL
+    if "loss_classification" not in history:
+        if "val_mAP" in panels:
+            panels["val_mAP"] = ACROSS_PANEL
+        if set(history.get("hash_scale", [])) == {1.0}:
+            del panels["hash_scale"]
     return _panels(history, panels)
 
 
