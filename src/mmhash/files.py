@@ -107,6 +107,9 @@ def read_npy(path: Path | str, mmap: bool = False) -> np.ndarray:
     except FileNotFoundError:
         raise InputError(f"{path}: no such file") from None
     except (ValueError, OSError, EOFError) as error:
+        if "Object arrays" in str(error):  # would have to be unpickled
+            why = "holds Python objects, must hold numbers; save it with array.astype(...)"
+            raise InputError(f"{path}: {why}") from None
         raise InputError(f"{path}: not a readable .npy array ({error})") from None
     if not isinstance(array, np.ndarray):  # np.load opens archives too, whatever they are called
         array.close()

@@ -12,6 +12,7 @@ from mmhash.heads import HEADS, scores_of
 from mmhash.metrics.tasks import CROSSING
 from mmhash.plots import across, cells, figures, heat_maps, neighbours, sheet, tables, worst
 from mmhash.plots.tables import Table
+from mmhash.progress import track
 
 CLASS_CHARTS = ("knn", "classifier", "hybrid")  # heads that have a chart of their own by class
 
@@ -126,7 +127,7 @@ def write_plots(
         with figures.style():
             figures.save_png(out / "png" / f"{name}.png", draw(*arguments), dpi)
 
-    for name, (table, draw, arguments) in drawn.items():
+    for name, (table, draw, arguments) in track(drawn.items(), len(drawn), "plot", "chart"):
         tables.write_csv(out / f"{name}.csv", table)
         if any(table.values()):
             save(name, draw, table, *arguments)
