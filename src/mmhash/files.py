@@ -107,7 +107,7 @@ def read_npy(path: Path | str, mmap: bool = False) -> np.ndarray:
     except FileNotFoundError:
         raise InputError(f"{path}: no such file") from None
     except (ValueError, OSError, EOFError) as error:
-        if "Object arrays" in str(error):  # would have to be unpickled
+        if any(words in str(error) for words in ("Object arrays", "Python objects")):
             why = "holds Python objects, must hold numbers; save it with array.astype(...)"
             raise InputError(f"{path}: {why}") from None
         raise InputError(f"{path}: not a readable .npy array ({error})") from None
