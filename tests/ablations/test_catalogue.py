@@ -59,6 +59,12 @@ def test_rows_have_distinct_names_and_a_baseline_among_them(study: Study) -> Non
         assert (line.head is None) == bool(study.heads), "a head of its own, or the study's heads"
 
 
+def test_studies_of_image_to_text_and_back_draw_them() -> None:
+    across = {"across.test.image_to_text.mAP@50", "across.test.text_to_image.mAP@50"}
+    for study in STUDIES.values():
+        assert (study.picture == "across") == (across <= set(study.also)), study.id
+
+
 def test_the_grid_has_27_rows_of_three_squares() -> None:
     grid = [line.overrides for line in STUDIES["grid"].rows]
     assert len(grid) == 27

@@ -1,6 +1,9 @@
 """What the pictures of a study show."""
 
+from dataclasses import replace
+
 import numpy as np
+import pytest
 
 from mmhash.comparison.summary import Cell, Line
 from mmhash.plots import comparison, figures
@@ -41,6 +44,22 @@ def test_rows_stand_in_order_with_their_mean_and_interval() -> None:
     np.testing.assert_allclose(
         interval.lines[2][0].get_segments()[0][:, 0], [-0.12, -0.07], atol=1e-12
     )
+
+
+def test_image_to_text_and_back_are_drawn_with_each_run() -> None:
+    both = {"I→T mAP@50": (0.2, 0.3), "T→I mAP@50": (0.5, 0.7), "I→T mAP@all": (0.1, 0.1)}
+    lines = [replace(LINES[0], also=both), replace(LINES[1], also={})]
+    with figures.style():
+        figure = comparison.across_figure(lines, "ucmfh", "wiki")
+    for axis, (what, runs) in zip(
+        figure.axes, {"image to text": (0.2, 0.3), "text to image": (0.5, 0.7)}.items(), strict=True
+    ):
+        assert axis.get_title() == what
+        (bar,) = axis.containers
+        assert float(np.ravel(bar.lines[0].get_xdata())[0]) == pytest.approx(np.mean(runs))
+        (dots,) = [line for line in axis.lines if len(line.get_xdata()) == 2]
+        np.testing.assert_allclose(dots.get_xdata(), runs)
+    assert [text.get_text() for text in figure.axes[0].get_yticklabels()] == ["64 bits", "16 bits"]
 
 
 def test_code_health_leaves_out_rows_without_codes() -> None:

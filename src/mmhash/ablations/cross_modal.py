@@ -79,6 +79,7 @@ def _agch_study(name: str, title: str, baseline: str, rows: tuple[Row, ...]) -> 
         also=BOTH_WAYS,
         common=AGCH,
         notes=(NOTE, FUSED_NOTE),
+        picture="across",
     )
 
 
@@ -105,6 +106,7 @@ STUDIES = (
             "modalities of a query, and the other "
             "queries of its batch.",
         ),
+        picture="across",
     ),
     _agch_study(
         "agch_variants",
@@ -148,6 +150,7 @@ STUDIES = (
             "to its own text's and to others'; the mean output of the text encoder; the share of "
             "fused codes that are distinct.",
         ),
+        picture="across",
     ),
     _agch_study(
         "agch_cures",
@@ -235,5 +238,6 @@ STUDIES = (
             "batch change (batch_mates), or only the other modality of the same row "
             "(other_modality). 0 where a code depends on its own input alone.",
         ),
+        picture="across",
     ),
 )

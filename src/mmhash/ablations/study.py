@@ -48,7 +48,7 @@ class Study:
     seeds: int = 3
     notes: tuple[str, ...] = ()
     kind: Literal["compare", "folds", "cost"] = "compare"
-    picture: Literal["codes", "h"] | None = None
+    picture: Literal["codes", "h", "across"] | None = None
     expected: tuple[tuple[str, ...], ...] = ()
 
 

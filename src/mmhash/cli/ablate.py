@@ -227,6 +227,8 @@ def _report(
         text = report.comparison_markdown(study, lines, origin, samples)
         records = report.comparison_records(study, lines, origin)
         drawn[study.id] = lambda: comparison.comparison_figure(lines, title, subject)
+        if study.picture == "across":
+            drawn[f"{study.id}-across"] = lambda: comparison.across_figure(lines, title, subject)
         if study.picture == "codes":
             drawn[f"{study.id}-codes"] = lambda: comparison.code_figure(lines, title, subject)
         if study.picture == "h":

@@ -13,6 +13,8 @@ from mmhash.plots.figures import BLUE, GREEN, GREY, VERMILLION
 from mmhash.plots.tables import Table
 
 SERIES = ((BLUE, "o"), (VERMILLION, "s"), (GREEN, "^"))
+# Columns of a study's table by mmhash.comparison.summary.label
+ACROSS = {"I→T mAP@50": "image to text", "T→I mAP@50": "text to image"}
 PANELS = 7  # histograms side by side: in D1 the constant scale and six others
 
 
@@ -51,6 +53,31 @@ def comparison_figure(lines: Sequence[Line], title: str, subject: str) -> Figure
         axis.margins(x=0.08)
     if len(heads) > 1:
         figure.legend(*figures.get_legend_handles_labels(), loc="outside lower center", ncols=3)
+    figure.suptitle(f"{title}\n{subject}")
+    return figure
+
+
+def across_figure(lines: Sequence[Line], title: str, subject: str) -> Figure:
+    """Draw mAP@50 of image to text and back of each row: mean ± std over seeds, and each run."""
+    figure = Figure(figsize=(11, max(3.0, 0.34 * len(lines) + 1.7)))
+    places = np.arange(len(lines))
+    axes = figure.subplots(1, 2, sharey=True)
+    for axis, (name, what), colour in zip(axes, ACROSS.items(), (BLUE, VERMILLION), strict=True):
+        for place, line in zip(places, lines, strict=True):
+            values = line.also.get(name, ())
+            if values:
+                spread = float(np.std(values, ddof=1)) if len(values) > 1 else 0.0
+                axis.errorbar(
+                    np.mean(values), place, xerr=spread, capsize=3, color=colour, marker="o"
+                )
+                run = {"markersize": 3, "color": "white", "markeredgecolor": colour}
+                axis.plot(values, [place] * len(values), "o", **run)
+        axis.set_title(what)
+        axis.grid(axis="y", visible=False)
+        axis.margins(x=0.08)
+    axes[0].set_yticks(places, [line.name for line in lines])
+    axes[0].set_ylim(len(lines) - 0.5, -0.5)
+    figure.supxlabel("test mAP@50: mean ± std over seeds, a small dot a run", fontsize=10)
     figure.suptitle(f"{title}\n{subject}")
     return figure
 
