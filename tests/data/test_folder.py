@@ -230,7 +230,7 @@ def become(name: str, change: Callable[[np.ndarray], np.ndarray]) -> Callable[[d
         (put("split", slice(None), 0), ["split.npy", "one test row"]),
         (
             lambda arrays: arrays.update(image=np.full((N, 6), None)),
-            ["image.npy", "not a readable .npy"],
+            ["image.npy", "Python objects"],
         ),
     ],
 )  # fmt: skip
