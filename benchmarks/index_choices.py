@@ -10,11 +10,11 @@ table and writes it to ``benchmarks/results/``.
 """
 
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import nullcontext
 from pathlib import Path
 from types import ModuleType
 from typing import Any
+from unittest.mock import patch
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "src"))
 
@@ -28,7 +28,7 @@ from mmhash.index.neighbours import kth_distance
 from mmhash.index.search import search_complete
 
 ITEMS = 200_000
-Values = dict[str, int]
+Values = dict[str, Any]
 
 CHOICES: list[tuple[str, str, ModuleType, Values]] = [
     ("ivf", "as it is: 64 cells of 1,024", kinds, {}),
@@ -49,19 +49,6 @@ CHOICES: list[tuple[str, str, ModuleType, Values]] = [
 ]
 
 
-@contextmanager
-def set_to(module: ModuleType, values: Values) -> Iterator[None]:
-    """Give constants of ``module`` other values for a while."""
-    before = {name: getattr(module, name) for name in values}
-    for name, value in values.items():
-        setattr(module, name, value)
-    try:
-        yield
-    finally:
-        for name, value in before.items():
-            setattr(module, name, value)
-
-
 def main() -> None:
     """Measure, print and write."""
     faiss.omp_set_num_threads(1)
@@ -72,7 +59,7 @@ def main() -> None:
     print("| kind | choice | recall@20 | ms a query, batch | times flat | build | bytes an item |")
     print("| --- | --- | --- | --- | --- | --- | --- |")
     for kind, choice, module, values in CHOICES:
-        with set_to(module, values):
+        with patch.multiple(module, **values) if values else nullcontext():
             row = measure(kind, base, queries, truth, flat)
         row |= {"kind": kind, "choice": choice, "changed": values}
         row["ratio"] = round(times_flat(row)["batch"], 2)

@@ -36,6 +36,7 @@ from mmhash.metrics.retrieval import (
     precision_recall_by_distance,
     retrieval_metrics,
 )
+from mmhash.metrics.tasks import CROSSING
 from mmhash.metrics.thresholds import choose_thresholds
 from mmhash.models.cross_modal import CrossModalHasher
 from mmhash.models.tagger import Tagger
@@ -288,7 +289,7 @@ def headline(figures: dict[str, Any]) -> dict[str, float]:
     found |= {f"{name}_knn": test["knn"][name] for name in ("mAP_low", "mAP_high", "F1_micro")}
     found["P@5_knn"] = test["knn"]["P@5"]
     found["retrieval_mAP@50"] = figures["retrieval"]["test"]["mAP@50"]
-    for task in ("image_to_text", "text_to_image"):
+    for task in CROSSING:
         if task in figures["across"].get("test", {}):
             found[f"{task}_mAP@50"] = figures["across"]["test"][task]["mAP@50"]
     return found

@@ -4,17 +4,18 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import ScalarFormatter
 
 from mmhash.comparison.report import column_name
 from mmhash.comparison.summary import Line
+from mmhash.comparison.summary import label as figure_label
+from mmhash.metrics.tasks import CROSSING, TASKS
 from mmhash.plots.figures import BLUE, GREEN, GREY, VERMILLION
 from mmhash.plots.tables import Table
 
 SERIES = ((BLUE, "o"), (VERMILLION, "s"), (GREEN, "^"))
-# Columns of a study's table by mmhash.comparison.summary.label
-ACROSS = {"I→T mAP@50": "image to text", "T→I mAP@50": "text to image"}
 PANELS = 7  # histograms side by side: in D1 the constant scale and six others
 
 
@@ -29,15 +30,12 @@ def comparison_figure(lines: Sequence[Line], title: str, subject: str) -> Figure
         colour, marker = SERIES[number % len(SERIES)]
         offset = (number - (len(heads) - 1) / 2) * step
         look: dict[str, Any] = {"color": colour, "marker": marker, "linestyle": "none"}
-        run: dict[str, Any] = {"markersize": 3, "color": "white", "markeredgecolor": colour}
         for place, line in zip(places, lines, strict=True):
             cell = line.cells[head]
             if cell is None:
                 continue
             y = place + offset
-            spread = float(np.std(cell.values, ddof=1)) if len(cell.values) > 1 else 0.0
-            figures.errorbar(np.mean(cell.values), y, xerr=spread, capsize=3, **look)
-            figures.plot(cell.values, [y] * len(cell.values), "o", **run)
+            _draw_runs(figures, cell.values, y, look)
             if cell.difference is not None:
                 mean, low, high = cell.difference
                 reach = [[mean - low], [high - mean]]
@@ -60,26 +58,32 @@ def comparison_figure(lines: Sequence[Line], title: str, subject: str) -> Figure
 def across_figure(lines: Sequence[Line], title: str, subject: str) -> Figure:
     """Draw mAP@50 of image to text and back of each row: mean ± std over seeds, and each run."""
     figure = Figure(figsize=(11, max(3.0, 0.34 * len(lines) + 1.7)))
-    places = np.arange(len(lines))
     axes = figure.subplots(1, 2, sharey=True)
-    for axis, (name, what), colour in zip(axes, ACROSS.items(), (BLUE, VERMILLION), strict=True):
-        for place, line in zip(places, lines, strict=True):
-            values = line.also.get(name, ())
-            if values:
-                spread = float(np.std(values, ddof=1)) if len(values) > 1 else 0.0
-                axis.errorbar(
-                    np.mean(values), place, xerr=spread, capsize=3, color=colour, marker="o"
-                )
-                run = {"markersize": 3, "color": "white", "markeredgecolor": colour}
-                axis.plot(values, [place] * len(values), "o", **run)
-        axis.set_title(what)
+    for axis, task, colour in zip(axes, CROSSING, (BLUE, VERMILLION), strict=True):
+        column = figure_label(f"across.test.{task}.mAP@50")
+        for place, line in enumerate(lines):
+            if values := line.also.get(column):
+                _draw_runs(axis, values, place, {"color": colour, "marker": "o"})
+        axis.set_title(TASKS[task].title)
         axis.grid(axis="y", visible=False)
         axis.margins(x=0.08)
-    axes[0].set_yticks(places, [line.name for line in lines])
+    axes[0].set_yticks(range(len(lines)), [line.name for line in lines])
     axes[0].set_ylim(len(lines) - 0.5, -0.5)
     figure.supxlabel("test mAP@50: mean ± std over seeds, a small dot a run", fontsize=10)
     figure.suptitle(f"{title}\n{subject}")
     return figure
+
+
+def _draw_runs(axis: Axes, values: Sequence[float], y: float, look: Mapping[str, Any]) -> None:
+    """Draw a row: mean ± std of the runs, and each as a small dot."""
+    axis.errorbar(np.mean(values), y, xerr=_spread(values), capsize=3, **look)
+    run: dict[str, Any] = {"markersize": 3, "color": "white", "markeredgecolor": look["color"]}
+    axis.plot(values, [y] * len(values), "o", **run)
+
+
+def _spread(values: Sequence[float]) -> float:
+    """Return the standard deviation over runs, 0 for a single one."""
+    return float(np.std(values, ddof=1)) if len(values) > 1 else 0.0
 
 
 def code_figure(lines: Sequence[Line], title: str, subject: str) -> Figure:
@@ -93,7 +97,7 @@ def code_figure(lines: Sequence[Line], title: str, subject: str) -> Figure:
         top = 1e-9
         for place, line in enumerate(coded):
             values = line.also[name]
-            spread = float(np.std(values, ddof=1)) if len(values) > 1 else 0.0
+            spread = _spread(values)
             top = max(top, float(np.mean(values)) + spread)
             axis.errorbar(place, np.mean(values), yerr=spread, color=BLUE, marker="o", capsize=3)
         axis.set_xticks(range(len(coded)), [line.name.split()[0] for line in coded])

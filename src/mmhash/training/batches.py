@@ -158,12 +158,7 @@ class FeatureStore:
 
     def batch(self, rows: Tensor, captions: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Return (image (n, D_i), text (n, D_t), labels (n, C) float32) on the device."""
-        image, text, labels = (
-            part.index_select(0, chosen).to(self.device, non_blocking=True)
-            for part, chosen in (
-                (self.image, rows),
-                (self.text, captions),
-                (self.labels, rows),
-            )
-        )
+        image = self.image.index_select(0, rows).to(self.device, non_blocking=True)
+        text = self.text.index_select(0, captions).to(self.device, non_blocking=True)
+        labels = self.labels.index_select(0, rows).to(self.device, non_blocking=True)
         return image, text, labels.float()

@@ -29,12 +29,10 @@ def told(
     found: list[Tensor] = []
     for first in range(0, len(lengths), ranks.world):
         own = first + ranks.rank
-        mine = compute(own) if own < len(lengths) else None
-        for number in range(first, min(first + ranks.world, len(lengths))):
-            sent = mine if number == own else None
-            if sent is None:
-                sent = torch.empty(lengths[number], device=device)
-            ranks.send(sent, number - first)
+        mine = compute(own) if own < len(lengths) else torch.empty(0, device=device)
+        for source, length in enumerate(lengths[first : first + ranks.world]):
+            sent = mine if source == ranks.rank else torch.empty(length, device=device)
+            ranks.send(sent, source)
             found.append(sent)
     return found
 
